@@ -1,1 +1,4 @@
-//! Placeholder while the crate is being laid.
+//! The sans-IO core of a TiKV client.
+
+pub mod machine;
+pub mod types;

@@ -1,0 +1,15 @@
+//! The words that every layer speaks: keys and ranges, ids, timestamps, and the core's own clock.
+//!
+//! Plain values without behaviour of the protocol. [`key`] holds keys, ranges and how a key is shown in
+//! an error; [`ids`] the cluster's names for regions, stores and peers; [`time`] instants of the client's
+//! own clock and timestamps of PD; [`region`] what is told of a region.
+
+pub mod ids;
+pub mod key;
+pub mod region;
+pub mod time;
+
+pub use ids::{ClusterId, Located, PeerId, RegionId, RegionVersion, StoreId};
+pub use key::{Key, KeyRange, KvPair, ShownKey, Value};
+pub use region::{Peer, PeerRole, RegionInfo};
+pub use time::{Instant, Timestamp, WallTime};
