@@ -1,4 +1,5 @@
 //! The sans-IO core of a TiKV client.
 
+pub mod codec;
 pub mod machine;
 pub mod types;
