@@ -1,0 +1,205 @@
+//! The three columns, and a batch of changes to them.
+//!
+//! One engine holds the data of the whole cluster: regions are only views of it. Commands compute their changes from
+//! what is stored and apply them at once at their end, so a command that fails has written nothing.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::key::EncodedKey;
+use super::records::{Lock, Write};
+
+/// The key of a row of the `write` column; newer versions of a key sort first.
+type Version = (EncodedKey, Reverse<u64>);
+
+/// All data of a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    /// Long values of versions, and whatever raw clients write.
+    default: BTreeMap<Bytes, Bytes>,
+    lock: BTreeMap<EncodedKey, Lock>,
+    write: BTreeMap<Version, Write>,
+    /// What raw clients write to the other two columns. It lies apart because it is no record: a TiKV whose
+    /// transactions meet such bytes stops.
+    raw_lock: BTreeMap<Bytes, Bytes>,
+    raw_write: BTreeMap<Bytes, Bytes>,
+}
+
+/// A column that a raw request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Default,
+    Lock,
+    Write,
+}
+
+/// One change to the columns.
+#[derive(Debug)]
+pub(super) enum Change {
+    PutLock(EncodedKey, Lock),
+    DeleteLock(EncodedKey),
+    /// By commit timestamp.
+    PutWrite(EncodedKey, u64, Write),
+    /// By commit timestamp.
+    DeleteWrite(EncodedKey, u64),
+    /// By start timestamp.
+    PutValue(EncodedKey, u64, Bytes),
+    /// By start timestamp.
+    DeleteValue(EncodedKey, u64),
+}
+
+impl Columns {
+    pub(super) fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::PutLock(key, lock) => {
+                    self.lock.insert(key, lock);
+                }
+                Change::DeleteLock(key) => {
+                    self.lock.remove(&key);
+                }
+                Change::PutWrite(key, commit_ts, write) => {
+                    self.write.insert((key, Reverse(commit_ts)), write);
+                }
+                Change::DeleteWrite(key, commit_ts) => {
+                    self.write.remove(&(key, Reverse(commit_ts)));
+                }
+                Change::PutValue(key, start_ts, value) => {
+                    self.default.insert(key.at(start_ts), value);
+                }
+                Change::DeleteValue(key, start_ts) => {
+                    self.default.remove(&key.at(start_ts));
+                }
+            }
+        }
+    }
+
+    pub(super) fn lock(&self, key: &EncodedKey) -> Option<&Lock> {
+        self.lock.get(key)
+    }
+
+    /// Locks of the keys in `[start, end)`, ascending; an empty end is open.
+    pub(super) fn locks(&self, start: &Bytes, end: &Bytes) -> impl DoubleEndedIterator<Item = (&EncodedKey, &Lock)> {
+        self.lock.range::<[u8], _>(span(start, end))
+    }
+
+    /// The long value that the transaction of `start_ts` wrote.
+    pub(super) fn value(&self, key: &EncodedKey, start_ts: u64) -> Option<&Bytes> {
+        self.default.get(&key.at(start_ts))
+    }
+
+    /// The rows of `key` that were written at `newest` or before, the newest first.
+    pub(super) fn writes(&self, key: &EncodedKey, newest: u64) -> impl Iterator<Item = (u64, &Write)> {
+        self.write
+            .range((key.clone(), Reverse(newest))..=(key.clone(), Reverse(0)))
+            .map(|((_, Reverse(commit_ts)), write)| (*commit_ts, write))
+    }
+
+    /// The next row of `key` that is newer than `commit_ts`.
+    pub(super) fn newer_write(&self, key: &EncodedKey, commit_ts: u64) -> Option<(u64, &Write)> {
+        self.write
+            .range((key.clone(), Reverse(u64::MAX))..(key.clone(), Reverse(commit_ts)))
+            .next_back()
+            .map(|((_, Reverse(commit_ts)), write)| (*commit_ts, write))
+    }
+
+    /// The first key at `from` or behind it, and before `end`, that has a row in `write`.
+    pub(super) fn written_key(&self, from: Bound<&EncodedKey>, end: &Bytes) -> Option<&EncodedKey> {
+        let from = match from {
+            Bound::Included(key) => Bound::Included((key.clone(), Reverse(u64::MAX))),
+            Bound::Excluded(key) => Bound::Excluded((key.clone(), Reverse(0))),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let ((key, _), _) = self.write.range((from, Bound::Unbounded)).next()?;
+        (end.is_empty() || key.as_bytes() < end).then_some(key)
+    }
+
+    /// The last key before `end` (open when empty), and not before `start`, that has a row in `write`.
+    pub(super) fn written_key_before(&self, start: &Bytes, end: &Bytes) -> Option<&EncodedKey> {
+        let end = match end.is_empty() {
+            true => Bound::Unbounded,
+            false => Bound::Excluded((EncodedKey::from_encoded(end.clone()), Reverse(u64::MAX))),
+        };
+        let ((key, _), _) = self.write.range((Bound::Unbounded, end)).next_back()?;
+        (key.as_bytes() >= start).then_some(key)
+    }
+
+    /// Rows in `write` of the keys in `[start, end)`, with their keys and commit timestamps.
+    pub(super) fn versions(&self, start: &Bytes, end: &Bytes) -> impl Iterator<Item = (&EncodedKey, u64, &Write)> {
+        self.write
+            .range(version_span(start, end))
+            .map(|((key, Reverse(commit_ts)), write)| (key, *commit_ts, write))
+    }
+
+    /// All rows of `default` that hold values of `key`, with the start timestamps of their transactions.
+    pub(super) fn values(&self, key: &EncodedKey) -> impl Iterator<Item = (u64, &Bytes)> {
+        self.default.range(key.at(u64::MAX)..=key.at(0)).filter_map(|(row, value)| {
+            let (_, ts) = row.split_last_chunk()?;
+            Some((!u64::from_be_bytes(*ts), value))
+        })
+    }
+
+    /// Empties `[start, end)` of every column; an empty end is open.
+    pub(super) fn delete_range(&mut self, start: &Bytes, end: &Bytes) {
+        for column in [Column::Default, Column::Lock, Column::Write] {
+            self.raw_delete_range(column, start, end);
+        }
+        let locked: Vec<_> = self.locks(start, end).map(|(key, _)| key.clone()).collect();
+        for key in locked {
+            self.lock.remove(&key);
+        }
+        let written: Vec<_> = self.write.range(version_span(start, end)).map(|(row, _)| row.clone()).collect();
+        for row in written {
+            self.write.remove(&row);
+        }
+    }
+
+    /// What raw clients see of a column.
+    pub(super) fn raw(&self, column: Column) -> &BTreeMap<Bytes, Bytes> {
+        match column {
+            Column::Default => &self.default,
+            Column::Lock => &self.raw_lock,
+            Column::Write => &self.raw_write,
+        }
+    }
+
+    /// What raw clients change of a column.
+    pub(super) fn raw_mut(&mut self, column: Column) -> &mut BTreeMap<Bytes, Bytes> {
+        match column {
+            Column::Default => &mut self.default,
+            Column::Lock => &mut self.raw_lock,
+            Column::Write => &mut self.raw_write,
+        }
+    }
+
+    /// Rows of `[start, end)` as raw clients see them; an empty end is open.
+    pub(super) fn raw_rows(
+        &self,
+        column: Column,
+        start: &Bytes,
+        end: &Bytes,
+    ) -> impl DoubleEndedIterator<Item = (&Bytes, &Bytes)> {
+        self.raw(column).range::<[u8], _>(span(start, end))
+    }
+
+    pub(super) fn raw_delete_range(&mut self, column: Column, start: &Bytes, end: &Bytes) {
+        let keys: Vec<_> = self.raw_rows(column, start, end).map(|(key, _)| key.clone()).collect();
+        let rows = self.raw_mut(column);
+        for key in keys {
+            rows.remove(&key);
+        }
+    }
+}
+
+/// `[start, end)` as bounds of a map; an empty end is open and an inverted range is empty.
+fn span<'a>(start: &'a Bytes, end: &'a Bytes) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    let upper = match end.is_empty() {
+        true => Bound::Unbounded,
+        // A map's range must not be inverted.
+        false => Bound::Excluded(&end[..]).max_of(start),
+    };
+    (Bound::Included(start), upper)
+}
