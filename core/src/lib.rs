@@ -1,5 +1,6 @@
 //! The sans-IO core of a TiKV client.
 
+pub mod backoff;
 pub mod codec;
 pub mod machine;
 pub mod types;
