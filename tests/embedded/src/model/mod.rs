@@ -13,6 +13,7 @@ pub mod clock;
 pub mod key;
 pub mod region;
 pub mod split;
+pub mod store;
 
 pub use clock::Now;
 pub use region::{Peer, PeerRole, Region, Store, StoreState, Topology, TopologyError};

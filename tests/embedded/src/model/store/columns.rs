@@ -82,7 +82,11 @@ impl Columns {
     }
 
     /// Locks of the keys in `[start, end)`, ascending; an empty end is open.
-    pub(super) fn locks(&self, start: &Bytes, end: &Bytes) -> impl DoubleEndedIterator<Item = (&EncodedKey, &Lock)> {
+    pub(super) fn locks(
+        &self,
+        start: &Bytes,
+        end: &Bytes,
+    ) -> impl DoubleEndedIterator<Item = (&EncodedKey, &Lock)> {
         self.lock.range::<[u8], _>(span(start, end))
     }
 
@@ -119,16 +123,18 @@ impl Columns {
 
     /// The last key before `end` (open when empty), and not before `start`, that has a row in `write`.
     pub(super) fn written_key_before(&self, start: &Bytes, end: &Bytes) -> Option<&EncodedKey> {
-        let end = match end.is_empty() {
-            true => Bound::Unbounded,
-            false => Bound::Excluded((EncodedKey::from_encoded(end.clone()), Reverse(u64::MAX))),
-        };
+        let newest = || (EncodedKey::from_encoded(end.clone()), Reverse(u64::MAX));
+        let end = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(newest()) };
         let ((key, _), _) = self.write.range((Bound::Unbounded, end)).next_back()?;
         (key.as_bytes() >= start).then_some(key)
     }
 
     /// Rows in `write` of the keys in `[start, end)`, with their keys and commit timestamps.
-    pub(super) fn versions(&self, start: &Bytes, end: &Bytes) -> impl Iterator<Item = (&EncodedKey, u64, &Write)> {
+    pub(super) fn versions(
+        &self,
+        start: &Bytes,
+        end: &Bytes,
+    ) -> impl Iterator<Item = (&EncodedKey, u64, &Write)> {
         self.write
             .range(version_span(start, end))
             .map(|((key, Reverse(commit_ts)), write)| (key, *commit_ts, write))
@@ -151,7 +157,8 @@ impl Columns {
         for key in locked {
             self.lock.remove(&key);
         }
-        let written: Vec<_> = self.write.range(version_span(start, end)).map(|(row, _)| row.clone()).collect();
+        let written: Vec<_> =
+            self.write.range(version_span(start, end)).map(|(row, _)| row.clone()).collect();
         for row in written {
             self.write.remove(&row);
         }
@@ -194,12 +201,15 @@ impl Columns {
     }
 }
 
-/// `[start, end)` as bounds of a map; an empty end is open and an inverted range is empty.
-fn span<'a>(start: &'a Bytes, end: &'a Bytes) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
-    let upper = match end.is_empty() {
-        true => Bound::Unbounded,
-        // A map's range must not be inverted.
-        false => Bound::Excluded(&end[..]).max_of(start),
-    };
+/// `[start, end)` as the bounds of a map: an empty end is open, an inverted range (which a map refuses) is empty.
+fn span<'a>(start: &'a [u8], end: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    let upper = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end.max(start)) };
     (Bound::Included(start), upper)
+}
+
+/// [`span`] over the versions of the keys.
+fn version_span(start: &Bytes, end: &Bytes) -> (Bound<Version>, Bound<Version>) {
+    let newest = |key: &Bytes| (EncodedKey::from_encoded(key.clone()), Reverse(u64::MAX));
+    let upper = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(newest(end.max(start))) };
+    (Bound::Included(newest(start)), upper)
 }

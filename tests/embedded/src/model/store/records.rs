@@ -69,13 +69,17 @@ impl Lock {
         LockInfo {
             primary_lock: self.primary.clone(),
             lock_version: self.start_ts,
-            key: key.user().unwrap_or_default(),
+            key: key.user(),
             lock_ttl: self.ttl_ms,
             txn_size: self.txn_size,
             lock_type: self.kind.op().into(),
             use_async_commit: self.async_commit.is_some(),
             min_commit_ts: self.min_commit_ts,
-            secondaries: self.async_commit.as_ref().map(|known| known.secondaries.clone()).unwrap_or_default(),
+            secondaries: self
+                .async_commit
+                .as_ref()
+                .map(|known| known.secondaries.clone())
+                .unwrap_or_default(),
             ..LockInfo::default()
         }
     }
