@@ -1,6 +1,24 @@
-//! The sans-IO core of a TiKV client.
+//! The sans-IO core of a TiKV client: all protocol logic as machines, and the client types that applications use.
+//!
+//! A program takes this crate through a runtime's crate (`tikv-client-tokio`), whose `connect` gives a
+//! [`client::Client`]. The layers, from the top down:
+//!
+//! * [`client`]: what applications call, and the drivers that connect machines with a runtime;
+//! * operations: `raw`, `snapshot`, `txn`;
+//! * building blocks: `region_call` (one request to one region, with its retries), `lock`;
+//! * services and shared state: [`region`], [`store`], [`stream`], [`pd`], [`tso`], [`timers`];
+//! * values: [`request`], [`backoff`], [`codec`], [`config`], [`error`], [`types`];
+//! * [`machine`]: the kernel.
 
 pub mod backoff;
+pub mod client;
 pub mod codec;
+pub mod config;
+pub mod error;
 pub mod machine;
+pub mod pd;
+pub mod request;
+pub mod start;
+pub mod stream;
+pub mod timers;
 pub mod types;

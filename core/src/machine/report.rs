@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::types::{PeerId, RegionInfo, RegionVersion, StoreId};
+use crate::types::{Instant, PeerId, RegionInfo, RegionVersion, StoreId};
 
 /// Why a cached region is not to be used any more.
 ///
@@ -48,6 +48,13 @@ pub enum Feedback {
         old: RegionVersion,
         /// The regions as they are now.
         new: Arc<[RegionInfo]>,
+    },
+    /// PD described regions.
+    Loaded {
+        /// The regions.
+        regions: Arc<[RegionInfo]>,
+        /// Until when the directory trusts them if they are not used.
+        expires: Instant,
     },
     /// A request to a store failed below the protocol: its other peers are better tried first.
     Unreachable {

@@ -1,0 +1,123 @@
+//! The configuration of one client. Nothing is global: two clients in one process have two of these.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::stream::StreamConfig;
+
+/// Plain connections, or TLS. One setting for PD and stores: what is asked for is never quietly weakened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Security {
+    /// No encryption.
+    #[default]
+    Plain,
+    /// TLS by rustls.
+    Tls(Tls),
+}
+
+/// Certificates of a TLS connection, in PEM form and in memory.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The authorities that servers' certificates must come from.
+    pub ca: Bytes,
+    /// This client's certificate chain and private key, where servers ask for one.
+    pub identity: Option<(Bytes, Bytes)>,
+    /// The name servers' certificates must have, instead of the host's in their address.
+    pub server_name: Option<String>,
+}
+
+impl Tls {
+    /// Trusts the authorities of `ca`, PEM form.
+    pub fn new(ca: impl Into<Bytes>) -> Self {
+        Self { ca: ca.into(), identity: None, server_name: None }
+    }
+
+    /// Shows `certificate` with its private `key`, both PEM form.
+    #[must_use]
+    pub fn identity(mut self, certificate: impl Into<Bytes>, key: impl Into<Bytes>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Expects `name` in servers' certificates.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    /// The private key never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls")
+            .field("ca_bytes", &self.ca.len())
+            .field("identity", &self.identity.is_some())
+            .field("server_name", &self.server_name)
+            .finish()
+    }
+}
+
+/// The configuration of one client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// What a call may take when it names no deadline of its own.
+    pub deadline: Duration,
+    /// What one attempt of a request may take. client-go: `ReadTimeoutShort`.
+    pub attempt_timeout: Duration,
+    /// How long `connect` tries to reach PD.
+    pub connect_timeout: Duration,
+    /// What one request to PD may take. pd: `opt/option.go: defaultPDTimeout`.
+    pub pd_timeout: Duration,
+    /// How long the region directory trusts an entry that is not used. client-go: `RegionCacheTTL`.
+    pub region_ttl: Duration,
+    /// Up to so much is added to `region_ttl`, drawn for each entry.
+    pub region_ttl_jitter: Duration,
+    /// Whether errors show `?` instead of keys.
+    pub redact_keys: bool,
+    /// Commands that can wait in one service of the client.
+    pub max_waiting: usize,
+    /// Requests of one call under way at a time.
+    pub concurrency: usize,
+    /// The largest key with its value. client-go: `config.go: TxnEntrySizeLimit`.
+    pub max_entry: usize,
+    /// The longest key. TiKV: `storage.max-key-size`.
+    pub max_key: usize,
+    /// The most bytes a transaction may hold.
+    pub max_txn: usize,
+    /// Plain or TLS.
+    pub security: Security,
+    /// How connections are kept.
+    pub connection: crate::client::ConnectOptions,
+    /// Bounds of a store's stream.
+    pub stream: StreamConfig,
+    /// The seed of all random numbers; `None`: the runtime's clock gives one.
+    pub seed: Option<u64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(40),
+            attempt_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            pd_timeout: Duration::from_secs(3),
+            region_ttl: Duration::from_secs(600),
+            region_ttl_jitter: Duration::from_secs(60),
+            redact_keys: false,
+            max_waiting: 1 << 16,
+            concurrency: 64,
+            max_entry: 6 << 20,
+            max_key: 8 << 10,
+            max_txn: 100 << 20,
+            security: Security::Plain,
+            connection: crate::client::ConnectOptions::default(),
+            stream: StreamConfig::default(),
+            seed: None,
+        }
+    }
+}

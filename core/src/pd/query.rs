@@ -1,0 +1,85 @@
+//! What PD is asked, and what it answers: keys here are in the form PD has them.
+
+use bytes::Bytes;
+
+use crate::machine::Address;
+use crate::types::{ClusterId, RegionId, RegionInfo, StoreId};
+
+/// A question to PD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PdQuery {
+    /// The region that holds a key.
+    Region {
+        /// The key, in PD's form.
+        key: Bytes,
+    },
+    /// The region before the one that holds a key.
+    PreviousRegion {
+        /// The key, in PD's form.
+        key: Bytes,
+    },
+    /// A region by its id.
+    RegionById(RegionId),
+    /// The regions of a range in order.
+    Regions {
+        /// The first key, in PD's form.
+        start: Bytes,
+        /// The first key behind the range; empty: to the last region.
+        end: Bytes,
+        /// How many at the most.
+        limit: u32,
+    },
+    /// A store by its id.
+    Store(StoreId),
+    /// The member that leads: the timestamp stream goes there.
+    Leader {
+        /// A member that was just found not to lead, or not to answer: the members are asked again.
+        instead_of: Option<Address>,
+    },
+}
+
+/// PD's answer. Regions have keys in PD's form and only peers that PD does not hold to be down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PdReply {
+    /// The region; `None` when PD knows none.
+    Region(Option<RegionInfo>),
+    /// The regions in order.
+    Regions(Vec<RegionInfo>),
+    /// The store; `None` when PD does not know it.
+    Store(Option<StoreInfo>),
+    /// The member that leads.
+    Leader {
+        /// Where it serves, `host:port`.
+        address: Address,
+        /// The cluster, for the header of requests.
+        cluster: ClusterId,
+    },
+}
+
+/// A store as PD describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built from the wire's Store field by field")]
+pub struct StoreInfo {
+    /// Its id.
+    pub id: StoreId,
+    /// Where it serves, `host:port`.
+    pub address: Address,
+    /// Whether it is there.
+    pub state: StoreState,
+    /// Labels such as `zone` and `engine`, in PD's order.
+    pub labels: Vec<(String, String)>,
+}
+
+/// Whether a store is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum StoreState {
+    /// It serves.
+    Up,
+    /// It gives its regions away and still serves.
+    Offline,
+    /// It is gone for good; its id is never used again.
+    Tombstone,
+}

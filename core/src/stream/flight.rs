@@ -1,0 +1,86 @@
+//! The requests of one stream that are sent and not answered.
+
+use crate::machine::{Asker, Withdrawn};
+use crate::types::Instant;
+
+/// Bits of a request id that name its slot; the bits above count, so that an id is never used again.
+const SLOT_BITS: u32 = 20;
+
+/// How many requests can be in flight on one stream.
+pub(super) const MOST: usize = 1 << SLOT_BITS;
+
+#[derive(Debug)]
+struct Sent {
+    id: u64,
+    tag: u32,
+    asker: Asker,
+    deadline: Instant,
+}
+
+/// Requests in flight, found by id in one step.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    slots: Vec<Option<Sent>>,
+    free: Vec<usize>,
+    count: u64,
+}
+
+impl Flight {
+    /// How many are in flight.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Takes a request up and names it; ids grow and start above 0, which is the priming frame's.
+    pub(super) fn add(&mut self, tag: u32, asker: Asker, deadline: Instant) -> u64 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.count += 1;
+        let id = (self.count << SLOT_BITS) | slot as u64;
+        self.slots[slot] = Some(Sent { id, tag, asker, deadline });
+        id
+    }
+
+    /// The one who waits for the response `id` of the command `tag`; `None` for an id that is not in flight.
+    pub(super) fn take(&mut self, id: u64) -> Option<(u32, Asker)> {
+        let slot = usize::try_from(id & (MOST as u64 - 1)).ok()?;
+        let sent = self.slots.get_mut(slot)?.take_if(|sent| sent.id == id)?;
+        self.free.push(slot);
+        Some((sent.tag, sent.asker))
+    }
+
+    /// Forgets a request whose operation does not wait any more.
+    pub(super) fn withdraw(&mut self, who: &Withdrawn) -> bool {
+        let slot = self.slots.iter().position(|sent| sent.as_ref().is_some_and(|sent| sent.asker.is(who)));
+        let Some(slot) = slot else { return false };
+        if let Some(sent) = self.slots[slot].take() {
+            sent.asker.forget();
+            self.free.push(slot);
+        }
+        true
+    }
+
+    /// Takes out every request whose deadline is over; and the earliest deadline of those that stay.
+    pub(super) fn expired(&mut self, now: Instant, mut each: impl FnMut(Asker)) -> Option<Instant> {
+        let mut earliest: Option<Instant> = None;
+        for (slot, entry) in self.slots.iter_mut().enumerate() {
+            if let Some(sent) = entry.take_if(|sent| sent.deadline <= now) {
+                self.free.push(slot);
+                each(sent.asker);
+            } else if let Some(sent) = entry {
+                earliest = Some(earliest.map_or(sent.deadline, |at| at.min(sent.deadline)));
+            }
+        }
+        earliest
+    }
+
+    /// Takes out everything.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(Asker)) {
+        for sent in self.slots.drain(..).flatten() {
+            each(sent.asker);
+        }
+        self.free.clear();
+    }
+}
