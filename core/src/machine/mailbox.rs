@@ -75,6 +75,12 @@ impl<C> Mailbox<C> {
         self.waker.register(waker);
     }
 
+    /// Asks the service's task to end: it will close the mailbox.
+    pub fn shut(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
     /// Refuses everything from now on and drops what is inside. The service's task is gone.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);

@@ -1,0 +1,223 @@
+//! `Drive`: the one future that runs an operation, and what users hold of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::shared::{Inner, Space};
+use crate::backoff::Budget;
+use crate::machine::{
+    Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId, Withdrawn,
+};
+use crate::region::loader::LoaderCommand;
+use crate::store::RegistryCommand;
+use crate::stream::StreamCommand;
+use crate::timers::TimerCommand;
+use crate::tso::TsoCommand;
+use crate::types::Instant;
+
+/// Steps of one operation in one poll before other tasks get their turn.
+const STEPS: usize = 64;
+
+/// The storage of an operation and the seat its completions arrive at. Pooled by the client.
+#[derive(Debug)]
+pub(super) struct Kit {
+    pub(super) op: Op,
+    pub(super) seat: Arc<Seat>,
+    /// Its number among the client's kits, and how many operations it has served: the seed of the next.
+    pub(super) number: u64,
+    pub(super) uses: u64,
+}
+
+/// What an operation begins with beside its machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// When it is to be over.
+    pub(crate) deadline: Instant,
+    /// What it may sleep.
+    pub(crate) budget: fn() -> Budget,
+    /// Which keys it speaks of.
+    pub(crate) space: Space,
+}
+
+/// Runs one operation: steps its machine once for each completion and carries out its effects.
+///
+/// It touches queues, its seat and the clock, never the runtime: any executor or thread can poll it and drop it.
+struct Drive<M: Machine> {
+    client: Arc<Inner>,
+    terms: Terms,
+    machine: M,
+    stage: Stage,
+}
+
+enum Stage {
+    Unborn,
+    Running(Box<Kit>),
+    Done,
+}
+
+impl<M: Machine> Drive<M> {
+    fn step(&mut self) -> Poll<M::Output> {
+        let Stage::Running(kit) = &mut self.stage else { return Poll::Pending };
+        let clock = &self.client.clock;
+        let facts = self.client.space(self.terms.space);
+        let polled = self.machine.step(&mut Cx::root(clock.now(), clock.wall(), facts, &mut kit.op));
+        if polled.is_ready() {
+            kit.op.end();
+        }
+        carry_out(&self.client, self.terms.space, kit);
+        polled
+    }
+
+    fn finish(&mut self) {
+        if let Stage::Running(kit) = std::mem::replace(&mut self.stage, Stage::Done) {
+            self.client.give_back(kit);
+        }
+    }
+}
+
+impl<M: Machine + Unpin> Future for Drive<M> {
+    type Output = M::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<M::Output> {
+        let this = &mut *self;
+        if let Stage::Unborn = this.stage {
+            let kit = this.client.kit(&this.terms);
+            kit.seat.register(cx.waker());
+            this.stage = Stage::Running(kit);
+            if let Poll::Ready(output) = this.step() {
+                this.finish();
+                return Poll::Ready(output);
+            }
+        }
+        let Stage::Running(kit) = &this.stage else {
+            // The contract of `Future`: polled again after it was ready.
+            panic!("an operation was polled after its end");
+        };
+        kit.seat.register(cx.waker());
+        for _ in 0..STEPS {
+            let Stage::Running(kit) = &mut this.stage else { return Poll::Pending };
+            let Some((ticket, completion)) = kit.seat.next() else { return Poll::Pending };
+            if !kit.op.deliver(ticket, completion) {
+                continue;
+            }
+            if let Poll::Ready(output) = this.step() {
+                this.finish();
+                return Poll::Ready(output);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<M: Machine> Drop for Drive<M> {
+    /// Pushes into mailboxes and nothing else: never blocks, never panics, on any thread, also after the runtime's end.
+    fn drop(&mut self) {
+        let Stage::Running(kit) = &mut self.stage else { return };
+        let clock = &self.client.clock;
+        let facts = self.client.space(self.terms.space);
+        self.machine.abandon(&mut Cx::root(clock.now(), clock.wall(), facts, &mut kit.op));
+        kit.op.end();
+        carry_out(&self.client, self.terms.space, kit);
+        self.finish();
+    }
+}
+
+/// Hands every effect to who works on it.
+fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit) {
+    while let Some(effect) = kit.op.next_effect() {
+        match effect {
+            Effect::Call { ticket, attempt, request, deadline } => {
+                let asker = Asker::new(Arc::clone(&kit.seat), ticket);
+                client.send(attempt.to.store, StreamCommand::Call { asker, attempt, request, deadline });
+            }
+            Effect::Ask { ticket, question, deadline } => {
+                let asker = Asker::new(Arc::clone(&kit.seat), ticket);
+                ask(client, space, question, asker, deadline);
+            }
+            Effect::Timer { ticket, at, .. } => {
+                let asker = Asker::new(Arc::clone(&kit.seat), ticket);
+                if let Err(TimerCommand::Set { asker, .. }) = client.timers.ask(TimerCommand::Set { at, asker }) {
+                    refuse(asker);
+                }
+            }
+            Effect::Spawn { start } => client.spawn(*start),
+            Effect::Report(feedback) => {
+                if let Feedback::Unreachable { store, .. } = feedback {
+                    client.registry.tell(RegistryCommand::Check { store });
+                }
+            }
+            Effect::Cancel { ticket, at } => withdraw(client, space, &kit.seat, ticket, at),
+        }
+    }
+}
+
+fn ask(client: &Inner, space: Space, question: Question, asker: Asker, deadline: Instant) {
+    let refused = match question {
+        Question::Timestamp => match client.tso.ask(TsoCommand::Get { asker, deadline }) {
+            Err(TsoCommand::Get { asker, .. }) => Some(asker),
+            Ok(()) | Err(_) => None,
+        },
+        Question::Region(place) => {
+            match client.space(space).loader.ask(LoaderCommand::Load { place, asker, deadline }) {
+                Err(LoaderCommand::Load { asker, .. }) => Some(asker),
+                Ok(()) | Err(_) => None,
+            }
+        }
+        Question::Regions { range, limit } => {
+            let command = LoaderCommand::LoadRange { range, limit, asker, deadline };
+            match client.space(space).loader.ask(command) {
+                Err(LoaderCommand::LoadRange { asker, .. }) => Some(asker),
+                Ok(()) | Err(_) => None,
+            }
+        }
+    };
+    if let Some(asker) = refused {
+        refuse(asker);
+    }
+}
+
+/// Too much waits in the service already. The completion is in our own seat: the next turn of `poll` finds it.
+pub(super) fn refuse(asker: Asker) {
+    if let Some(seat) = asker.answer(Completion::Fault(Fault::Overloaded)) {
+        seat.wake();
+    }
+}
+
+fn withdraw(client: &Inner, space: Space, seat: &Arc<Seat>, ticket: TicketId, at: Destination) {
+    let who = Withdrawn::new(Arc::clone(seat), ticket);
+    match at {
+        Destination::Store(store) => client.withdraw(store, who),
+        Destination::Timers(at) => client.timers.tell(TimerCommand::Withdraw { at, who }),
+        Destination::Tso => client.tso.tell(TsoCommand::Withdraw(who)),
+        Destination::Loader => client.space(space).loader.tell(LoaderCommand::Withdraw(who)),
+    }
+}
+
+/// A call under way: a future that any executor can poll. Dropping it cancels the call: what was not sent is not
+/// sent, what was sent may happen; nothing is left behind in the client.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Pending<M: Machine>(Drive<M>);
+
+impl<M: Machine> Pending<M> {
+    pub(crate) fn new(client: Arc<Inner>, terms: Terms, machine: M) -> Self {
+        Self(Drive { client, terms, machine, stage: Stage::Unborn })
+    }
+}
+
+impl<M: Machine + Unpin> Future for Pending<M> {
+    type Output = M::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<M::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<M: Machine> fmt::Debug for Pending<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pending").field(&self.0.machine).finish()
+    }
+}

@@ -1,0 +1,273 @@
+//! What all operations of one client share: tables that are read without a lock, and mailboxes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use crossbeam_queue::ArrayQueue;
+
+use super::background::BackgroundCommand;
+use super::drive::{Kit, Terms, refuse};
+use super::runtime::Clock;
+use crate::config::Config;
+use crate::machine::{Facts, Feedback, Mailbox, Op, Seat, Withdrawn};
+use crate::pd::PdCommand;
+use crate::region::Directory;
+use crate::region::loader::LoaderCommand;
+use crate::start::Start;
+use crate::store::RegistryCommand;
+use crate::stream::StreamCommand;
+use crate::timers::TimerCommand;
+use crate::tso::TsoCommand;
+use crate::types::{ClusterId, Instant, KeyRange, Located, RegionVersion, StoreId};
+
+/// Kits that are kept for later operations.
+const KITS: usize = 4096;
+
+/// Which keys an operation speaks of: PD sees raw and transactional keys in different forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Space {
+    /// Keys as they are.
+    Raw,
+    /// Memcomparable keys.
+    Txn,
+}
+
+/// The regions of one key space, and the service that loads them.
+pub(crate) struct SpaceState {
+    pub(crate) directory: Directory,
+    pub(crate) loader: Arc<Mailbox<LoaderCommand>>,
+}
+
+impl fmt::Debug for SpaceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpaceState").finish_non_exhaustive()
+    }
+}
+
+impl Facts for SpaceState {
+    fn locate(&self, key: &[u8], now: Instant) -> Option<Located> {
+        self.directory.locate(key, now)
+    }
+
+    fn locate_below(&self, key: &[u8], now: Instant) -> Option<Located> {
+        self.directory.locate_below(key, now)
+    }
+
+    fn span(&self, region: RegionVersion) -> Option<KeyRange> {
+        self.directory.span(region)
+    }
+
+    fn report(&self, feedback: &Feedback, now: Instant) {
+        self.directory.apply(feedback, now);
+    }
+}
+
+/// The streams of all stores, by store: read at each call, changed when a store comes, moves or goes.
+#[derive(Debug, Default)]
+pub(crate) struct Stores(ArcSwap<Vec<(StoreId, Arc<Mailbox<StreamCommand>>)>>);
+
+impl Stores {
+    fn with<T>(&self, store: StoreId, then: impl FnOnce(&Mailbox<StreamCommand>) -> T) -> Option<T> {
+        let table = self.0.load();
+        let at = table.binary_search_by_key(&store, |entry| entry.0).ok()?;
+        Some(then(&table[at].1))
+    }
+
+    /// Puts a store's stream in the place of the one it had, whose task ends.
+    pub(crate) fn put(&self, store: StoreId, mailbox: &Arc<Mailbox<StreamCommand>>) {
+        self.change(store, Some(mailbox));
+    }
+
+    /// Forgets a store; its task ends.
+    pub(crate) fn remove(&self, store: StoreId) {
+        self.change(store, None);
+    }
+
+    fn change(&self, store: StoreId, mailbox: Option<&Arc<Mailbox<StreamCommand>>>) {
+        let before = self.0.rcu(|table| {
+            let mut table = table.as_ref().clone();
+            table.retain(|entry| entry.0 != store);
+            if let Some(mailbox) = mailbox {
+                let at = table.partition_point(|entry| entry.0 < store);
+                table.insert(at, (store, Arc::clone(mailbox)));
+            }
+            table
+        });
+        if let Ok(at) = before.binary_search_by_key(&store, |entry| entry.0) {
+            before[at].1.shut();
+        }
+    }
+
+    fn shut(&self) {
+        for (_, mailbox) in self.0.load().iter() {
+            mailbox.shut();
+        }
+    }
+}
+
+/// What all operations of one client share.
+///
+/// Operations hold it by `Arc`; service tasks hold only their parts. When the last operation and the last handle are
+/// gone, the tasks end.
+pub(crate) struct Inner {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    pub(crate) cluster: ClusterId,
+    pub(crate) seed: u64,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) registry: Arc<Mailbox<RegistryCommand>>,
+    pub(crate) timers: Arc<Mailbox<TimerCommand>>,
+    pub(crate) tso: Arc<Mailbox<TsoCommand>>,
+    pub(crate) pd: Arc<Mailbox<PdCommand>>,
+    pub(crate) background: Arc<Mailbox<BackgroundCommand>>,
+    pub(crate) raw: Arc<SpaceState>,
+    pub(crate) txn: Arc<SpaceState>,
+    kits: ArrayQueue<Box<Kit>>,
+    made: AtomicU64,
+}
+
+/// The parts of [`Inner`] that service tasks have, too.
+pub(crate) struct Parts {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    pub(crate) cluster: ClusterId,
+    pub(crate) seed: u64,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) registry: Arc<Mailbox<RegistryCommand>>,
+    pub(crate) timers: Arc<Mailbox<TimerCommand>>,
+    pub(crate) tso: Arc<Mailbox<TsoCommand>>,
+    pub(crate) pd: Arc<Mailbox<PdCommand>>,
+    pub(crate) background: Arc<Mailbox<BackgroundCommand>>,
+    pub(crate) raw: Arc<SpaceState>,
+    pub(crate) txn: Arc<SpaceState>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            clock,
+            config,
+            cluster,
+            seed,
+            stores,
+            registry,
+            timers,
+            tso,
+            pd,
+            background,
+            raw,
+            txn,
+        } = parts;
+        Self {
+            clock,
+            config,
+            cluster,
+            seed,
+            stores,
+            registry,
+            timers,
+            tso,
+            pd,
+            background,
+            raw,
+            txn,
+            kits: ArrayQueue::new(KITS),
+            made: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn space(&self, space: Space) -> &SpaceState {
+        match space {
+            Space::Raw => &self.raw,
+            Space::Txn => &self.txn,
+        }
+    }
+
+    /// Storage for an operation, used before if there is one.
+    pub(super) fn kit(&self, terms: &Terms) -> Box<Kit> {
+        let mut kit = self.kits.pop().unwrap_or_else(|| {
+            let number = self.made.fetch_add(1, Ordering::Relaxed);
+            Box::new(Kit { op: Op::default(), seat: Arc::new(Seat::default()), number, uses: 0 })
+        });
+        kit.uses += 1;
+        let seed = mix(self.seed ^ mix(kit.number) ^ kit.uses);
+        kit.op.begin(seed, terms.deadline, (terms.budget)());
+        kit
+    }
+
+    pub(super) fn give_back(&self, kit: Box<Kit>) {
+        // Beyond the most that are kept it is simply freed.
+        drop(self.kits.push(kit));
+    }
+
+    /// Hands a request to the stream of its store; a store that has none yet gets one first.
+    pub(super) fn send(&self, store: StoreId, command: StreamCommand) {
+        let mut command = Some(command);
+        let sent = self.stores.with(store, |mailbox| command.take().map(|command| mailbox.ask(command)));
+        let refused = match (sent.flatten(), command) {
+            (Some(Err(command)), _) => Some(command),
+            (_, Some(command)) => match self.registry.ask(RegistryCommand::Call { store, command }) {
+                Err(RegistryCommand::Call { command, .. }) => Some(command),
+                Ok(()) | Err(_) => None,
+            },
+            (_, None) => None,
+        };
+        if let Some(StreamCommand::Call { asker, .. }) = refused {
+            refuse(asker);
+        }
+    }
+
+    pub(super) fn withdraw(&self, store: StoreId, who: Withdrawn) {
+        let mut command = Some(StreamCommand::Withdraw(who));
+        let told = self.stores.with(store, |mailbox| {
+            if let Some(command) = command.take() {
+                mailbox.tell(command);
+            }
+        });
+        if told.is_none()
+            && let Some(command) = command
+        {
+            self.registry.tell(RegistryCommand::Call { store, command });
+        }
+    }
+
+    /// Runs an operation in the background set; it keeps the client's tasks alive until it ends.
+    pub(super) fn spawn(self: &Arc<Self>, start: Start) {
+        self.background.tell(BackgroundCommand::Run { start, client: Arc::clone(self) });
+    }
+
+    /// Ends every task of the client: whoever waits learns that it is closed.
+    pub(crate) fn shut(&self) {
+        self.registry.shut();
+        self.timers.shut();
+        self.tso.shut();
+        self.pd.shut();
+        self.background.shut();
+        self.raw.loader.shut();
+        self.txn.loader.shut();
+        self.stores.shut();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+/// Spreads the bits of a number: neighbours give unlike seeds (splitmix64's finisher).
+fn mix(mut z: u64) -> u64 {
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
