@@ -5,6 +5,16 @@
 //! * [`methods`] has the path of each method (`methods::tikv::KV_GET`). There is no client and no server here: a
 //!   transport moves the encoded bytes.
 //!
+//! What the comments take for granted:
+//!
+//! * A **ts** is a timestamp of PD: milliseconds since 1970, shifted left by 18 bits, plus a counter. 0 is none.
+//! * **Keys** are those of the user, with the keyspace prefix of API V2. An **encoded** key is in the form of region
+//!   bounds: memcomparable, except for raw data of API V1, where it is the key itself.
+//! * A **range** contains its start and not its end; an empty end is no end.
+//! * `context` says where a request goes. `region_error` set: the place was wrong or unfit, and nothing was done. `error`
+//!   or `errors`: the place was right, the data in the way.
+//! * Unset and default values are the same, except for messages, which are `Option`.
+//!
 //! The schema is that of the newest TiKV and PD. Deprecated fields and methods are left out and their numbers reserved;
 //! so are the methods by which stores talk to each other. A decoder skips what it does not know.
 //!
