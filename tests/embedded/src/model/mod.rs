@@ -7,13 +7,26 @@
 //! * [`key`]: the memory-comparable form of keys, in which region bounds of transactional data stand.
 //! * [`region`]: [`Topology`], the stores and regions with their epochs, peers and leaders. The only truth
 //!   about who serves which key: the stores check requests against it, PD describes it.
+//! * [`cluster`]: [`Cluster`], all of it behind one door, with the faults that a test orders.
+//! * [`command`]: what a store is asked and answers, in a batch or alone.
+//! * [`pd`]: PD. [`store`]: the data and the commands on it. `store_split`: a split asked of a store.
+//! * [`status`]: how a call fails as a whole.
 //! * [`split`]: how a topology changes: splits, merges, leaders, members.
 
 pub mod clock;
+pub mod cluster;
+pub mod command;
 pub mod key;
+pub mod pd;
 pub mod region;
 pub mod split;
+pub mod status;
 pub mod store;
+mod store_split;
 
 pub use clock::Now;
+pub use cluster::{Call, Cluster, Met, Reply, Token};
+pub use command::{Answer, Command};
+pub use pd::{Member, Pd};
 pub use region::{Peer, PeerRole, Region, Store, StoreState, Topology, TopologyError};
+pub use status::{Code, Status};

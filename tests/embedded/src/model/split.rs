@@ -142,6 +142,17 @@ impl Topology {
         id
     }
 
+    /// Registers `store`, or replaces what is known of it.
+    pub(super) fn put_store(&mut self, store: Store) {
+        self.last_id = self.last_id.max(store.id);
+        self.stores.insert(store.id, store);
+    }
+
+    /// Forgets `store`, as PD does when removed stores are cleaned up. Regions keep their peers there.
+    pub fn forget_store(&mut self, store: u64) {
+        self.stores.remove(&store);
+    }
+
     /// Changes what PD says of `store`.
     ///
     /// # Errors

@@ -60,6 +60,15 @@ pub(super) fn admit<'a>(
     Ok(Admitted { region, peer, leads })
 }
 
+/// [`admit`] for a split, which is no business of the engine.
+pub(in crate::model) fn admit_write<'a>(
+    topology: &'a Topology,
+    store: u64,
+    context: Option<&Context>,
+) -> Result<&'a Region, Box<errorpb::Error>> {
+    admit(topology, store, context, Access::Write).map(|admitted| admitted.region)
+}
+
 impl Admitted<'_> {
     /// Checks a key, in region form, where being outside the region is a region error.
     pub(super) fn check_key(&self, key: &Bytes) -> Result<(), Box<errorpb::Error>> {
@@ -158,7 +167,7 @@ fn describe_peer(peer: &Peer) -> metapb::Peer {
 }
 
 /// An error without a variant: clients see only the text.
-pub(super) fn bare(message: String) -> Box<errorpb::Error> {
+pub(in crate::model) fn bare(message: String) -> Box<errorpb::Error> {
     Box::new(errorpb::Error { message, ..Default::default() })
 }
 
@@ -223,7 +232,7 @@ pub(super) fn data_is_not_ready(region_id: u64, peer_id: u64, safe_ts: u64) -> B
     })
 }
 
-fn key_not_in_region(key: &Bytes, region: &Region) -> Box<errorpb::Error> {
+pub(in crate::model) fn key_not_in_region(key: &Bytes, region: &Region) -> Box<errorpb::Error> {
     let (start, end) = (Hex(&region.start), Hex(&region.end));
     Box::new(errorpb::Error {
         message: format!(

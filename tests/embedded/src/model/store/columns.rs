@@ -102,31 +102,13 @@ impl Columns {
             .map(|((_, Reverse(commit_ts)), write)| (*commit_ts, write))
     }
 
-    /// The next row of `key` that is newer than `commit_ts`.
-    pub(super) fn newer_write(&self, key: &EncodedKey, commit_ts: u64) -> Option<(u64, &Write)> {
-        self.write
-            .range((key.clone(), Reverse(u64::MAX))..(key.clone(), Reverse(commit_ts)))
-            .next_back()
-            .map(|((_, Reverse(commit_ts)), write)| (*commit_ts, write))
-    }
-
-    /// The first key at `from` or behind it, and before `end`, that has a row in `write`.
-    pub(super) fn written_key(&self, from: Bound<&EncodedKey>, end: &Bytes) -> Option<&EncodedKey> {
-        let from = match from {
-            Bound::Included(key) => Bound::Included((key.clone(), Reverse(u64::MAX))),
-            Bound::Excluded(key) => Bound::Excluded((key.clone(), Reverse(0))),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let ((key, _), _) = self.write.range((from, Bound::Unbounded)).next()?;
-        (end.is_empty() || key.as_bytes() < end).then_some(key)
-    }
-
-    /// The last key before `end` (open when empty), and not before `start`, that has a row in `write`.
-    pub(super) fn written_key_before(&self, start: &Bytes, end: &Bytes) -> Option<&EncodedKey> {
-        let newest = || (EncodedKey::from_encoded(end.clone()), Reverse(u64::MAX));
-        let end = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(newest()) };
-        let ((key, _), _) = self.write.range((Bound::Unbounded, end)).next_back()?;
-        (key.as_bytes() >= start).then_some(key)
+    /// The keys of `[start, end)` that have a row in `write`, a key once for each of them; an empty end is open.
+    pub(super) fn written_keys(
+        &self,
+        start: &Bytes,
+        end: &Bytes,
+    ) -> impl DoubleEndedIterator<Item = &EncodedKey> {
+        self.write.range(version_span(start, end)).map(|((key, _), _)| key)
     }
 
     /// Rows in `write` of the keys in `[start, end)`, with their keys and commit timestamps.

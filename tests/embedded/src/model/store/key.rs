@@ -33,6 +33,14 @@ impl EncodedKey {
         &self.0
     }
 
+    /// The first bytes behind this key.
+    pub(super) fn successor(&self) -> Bytes {
+        let mut next = BytesMut::with_capacity(self.0.len() + 1);
+        next.put_slice(&self.0);
+        next.put_u8(0);
+        next.freeze()
+    }
+
     /// The key of a version's row: the key, then the timestamp so that newer versions sort first.
     pub(super) fn at(&self, ts: u64) -> Bytes {
         let mut row = BytesMut::with_capacity(self.0.len() + size_of::<u64>());

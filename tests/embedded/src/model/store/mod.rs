@@ -26,6 +26,7 @@ mod records;
 use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_response::response};
 
+pub(super) use self::admission::{admit_write, bare, key_not_in_region};
 use self::answer::Answer;
 use self::columns::Columns;
 use super::{Now, Topology};

@@ -1,0 +1,134 @@
+//! A rule: which calls, and what happens to them.
+
+use std::time::Duration;
+
+use super::{CallFacts, Refusal};
+use crate::model::status::Status;
+
+/// A server of the cluster, or a kind of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Node {
+    /// The PD member of this index.
+    Pd(usize),
+    /// The store of this id.
+    Store(u64),
+    /// Whichever PD member; in rules only.
+    AnyPd,
+    /// Whichever store; in rules only.
+    AnyStore,
+}
+
+/// Which calls a rule is about: those that every given part fits.
+#[derive(Clone, Debug, Default)]
+pub struct Matcher {
+    node: Option<Node>,
+    methods: Vec<String>,
+    region: Option<u64>,
+}
+
+impl Matcher {
+    /// Every call.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Calls of one method by its name, such as `KvPrewrite`, `RawGet`, `Tso`; alone or in a batch.
+    pub fn method(name: impl Into<String>) -> Self {
+        Self::any().or_method(name)
+    }
+
+    /// Calls of this method too.
+    #[must_use]
+    pub fn or_method(mut self, name: impl Into<String>) -> Self {
+        self.methods.push(name.into());
+        self
+    }
+
+    /// Only calls to this server.
+    #[must_use]
+    pub fn at(mut self, node: Node) -> Self {
+        self.node = Some(node);
+        self
+    }
+
+    /// Only calls whose context names this region.
+    #[must_use]
+    pub fn region(mut self, region: u64) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// Whether `call` is one of those meant.
+    #[must_use]
+    pub fn matches(&self, call: &CallFacts) -> bool {
+        let node = match self.node {
+            None => true,
+            Some(Node::AnyPd) => matches!(call.node, Node::Pd(_)),
+            Some(Node::AnyStore) => matches!(call.node, Node::Store(_)),
+            Some(node) => node == call.node,
+        };
+        node && self.region.is_none_or(|region| region == call.region)
+            && (self.methods.is_empty() || self.methods.iter().any(|name| name == call.method))
+    }
+}
+
+/// What happens to a call that a rule meets.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Nothing but that the hit is counted.
+    Pass,
+    /// It is not executed and answers this region error; calls that have none (PD's) are executed instead.
+    Refuse(Refusal),
+    /// It is executed, but answers this region error; calls that have none answer as ever.
+    RefuseAfter(Refusal),
+    /// It is not executed and fails with this status; in a batch that ends the whole stream.
+    Fail(Status),
+    /// It is executed after this time.
+    Delay(Duration),
+    /// It is executed at once and answers after this time.
+    DelayAnswer(Duration),
+    /// It is executed, and never answers.
+    DropAnswer,
+    /// It is not executed and never answers.
+    Lose,
+    /// It is not executed, and its stream is broken off without a status.
+    Break,
+    /// It is executed, and its stream is broken off without a status.
+    BreakAfter,
+    /// It waits, and is executed once the rule is taken away.
+    Hold,
+}
+
+/// A matcher and an action, for so many of the matches.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub(super) matcher: Matcher,
+    pub(super) action: Action,
+    pub(super) skip: u64,
+    pub(super) times: Option<u64>,
+}
+
+impl Rule {
+    /// Does `action` to every call that `matcher` fits.
+    #[must_use]
+    pub fn new(matcher: Matcher, action: Action) -> Self {
+        Self { matcher, action, skip: 0, times: None }
+    }
+
+    /// Lets the first `matches` pass.
+    #[must_use]
+    pub fn skip(mut self, matches: u64) -> Self {
+        self.skip = matches;
+        self
+    }
+
+    /// Acts only so many times.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+}

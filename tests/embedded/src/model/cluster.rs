@@ -1,0 +1,353 @@
+//! The doors of the cluster: one call in, its reply out, now or later.
+//!
+//! A caller hands a [`Call`] and the time to [`Cluster::call`]. Most calls are replied at once. A call that has to
+//! wait (a fault rule delays it, or holds it back) is replied later under its [`Token`]: [`Cluster::next_wake`] says
+//! when time alone will make something happen, [`Cluster::wake`] makes it happen, and [`Cluster::take_replies`] hands
+//! out what has become ready by any call.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tikv_proto::kvrpcpb;
+use tikv_proto::tikvpb::{self, batch_commands_request::request, batch_commands_response::response};
+
+use super::clock::Now;
+use super::command::{Answer, Command};
+use super::pd::{Asked, Pd};
+use super::region::Topology;
+use super::status::{Code, Status};
+use super::store::{Engine, Outcome};
+use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
+
+/// A call to one of the cluster's servers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Call {
+    /// To a PD member: a unary call, or one item of a stream.
+    Pd {
+        /// The member's index.
+        member: usize,
+        /// Whether the caller lets a follower answer.
+        follower_may: bool,
+        /// The method's path, as `tikv_proto::methods::pd` has it.
+        path: &'static str,
+        /// The encoded request.
+        body: Bytes,
+    },
+    /// To a store.
+    Store {
+        /// The store's id.
+        store: u64,
+        /// What it is asked.
+        command: Command,
+    },
+}
+
+/// How a call ends.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// A store's answer.
+    Store(Answer),
+    /// PD's answer, encoded.
+    Pd(Bytes),
+    /// With a status.
+    Fail(Status),
+    /// Not at all: nothing will ever be heard of it.
+    Lost,
+    /// Its stream is broken off.
+    Broken,
+}
+
+/// Names a call that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(u64);
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Met {
+    /// It has been replied.
+    Now(Reply),
+    /// It will be replied under this token.
+    Later(Token),
+}
+
+/// What a waiting call waits with.
+#[derive(Clone, Debug)]
+enum Waiting {
+    /// To be executed.
+    Call(Box<Call>),
+    /// Executed; the reply comes late.
+    Reply(Box<Reply>),
+}
+
+/// PD and the stores.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Who serves what.
+    pub topology: Topology,
+    /// PD's own state.
+    pub pd: Pd,
+    engine: Engine,
+    faults: Faults,
+    waiting: BTreeMap<Token, Waiting>,
+    /// Waiting calls by when they go on.
+    timers: BTreeSet<(Now, Token)>,
+    /// Waiting calls by the rule that holds them.
+    held: BTreeMap<RuleId, Vec<Token>>,
+    replies: VecDeque<(Token, Reply)>,
+    next_token: u64,
+    /// The health feedback of a store: sequence number and slow score.
+    health: BTreeMap<u64, Health>,
+}
+
+/// How a store says it feels.
+#[derive(Clone, Copy, Debug)]
+struct Health {
+    /// Counts what has been told.
+    sequence: u64,
+    /// From 1, healthy, to 100.
+    slow_score: i32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { sequence: 0, slow_score: 1 }
+    }
+}
+
+/// Shorter delays of an `Empty` command are none.
+// TiKV: src/server/service/kv.rs: future_handle_empty
+const LEAST_EMPTY_DELAY: Duration = Duration::from_millis(10);
+
+impl Cluster {
+    /// A cluster of these stores, regions and PD members, without data.
+    #[must_use]
+    pub fn new(topology: Topology, pd: Pd) -> Self {
+        Self {
+            topology,
+            pd,
+            engine: Engine::new(),
+            faults: Faults::default(),
+            waiting: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            held: BTreeMap::new(),
+            replies: VecDeque::new(),
+            next_token: 0,
+            health: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a call at `now`.
+    pub fn call(&mut self, now: Now, call: Call) -> Met {
+        if self.faults.is_empty() {
+            return self.run(now, call);
+        }
+        let facts = match &call {
+            Call::Pd { member, path, .. } => {
+                CallFacts::new(Node::Pd(*member), path.rsplit('/').next().unwrap_or(path), 0)
+            }
+            Call::Store { store, command } => {
+                CallFacts::new(Node::Store(*store), command.method(), command.region())
+            }
+        };
+        match self.faults.meet(&facts) {
+            None => self.run(now, call),
+            Some((rule, action)) => self.act(now, rule, action, call),
+        }
+    }
+
+    /// Carries a fault out.
+    fn act(&mut self, now: Now, rule: RuleId, action: Action, call: Call) -> Met {
+        match action {
+            Action::Pass => self.run(now, call),
+            Action::Refuse(refusal) => match self.refused(&refusal, &call) {
+                Some(reply) => Met::Now(reply),
+                None => self.run(now, call),
+            },
+            Action::RefuseAfter(refusal) => {
+                let refused = self.refused(&refusal, &call);
+                let met = self.run(now, call);
+                refused.map_or(met, Met::Now)
+            }
+            Action::Fail(status) => Met::Now(Reply::Fail(status)),
+            Action::Delay(by) => self.park(now.after(by), Waiting::Call(Box::new(call))),
+            Action::DelayAnswer(by) => match self.run(now, call) {
+                Met::Now(reply) => self.park(now.after(by), Waiting::Reply(Box::new(reply))),
+                later => later,
+            },
+            Action::DropAnswer => {
+                self.run(now, call);
+                Met::Now(Reply::Lost)
+            }
+            Action::Lose => Met::Now(Reply::Lost),
+            Action::Break => Met::Now(Reply::Broken),
+            Action::BreakAfter => {
+                self.run(now, call);
+                Met::Now(Reply::Broken)
+            }
+            Action::Hold => {
+                let token = self.token();
+                self.waiting.insert(token, Waiting::Call(Box::new(call)));
+                self.held.entry(rule).or_default().push(token);
+                Met::Later(token)
+            }
+        }
+    }
+
+    fn refused(&self, refusal: &crate::control::Refusal, call: &Call) -> Option<Reply> {
+        let Call::Store { store, command } = call else { return None };
+        let error = refusal.error(&self.topology, *store, command.region());
+        command.refused(error).map(Reply::Store)
+    }
+
+    /// Executes a call, past all faults.
+    fn run(&mut self, now: Now, call: Call) -> Met {
+        match call {
+            Call::Pd { member, follower_may, path, body } => {
+                let mut asked = Asked::new(&mut self.topology, member, now);
+                asked.follower_may = follower_may;
+                Met::Now(self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Pd))
+            }
+            Call::Store { store, command } => self.command(now, store, command),
+        }
+    }
+
+    fn command(&mut self, now: Now, store: u64, command: Command) -> Met {
+        let answer = match command {
+            Command::Batched(request::Cmd::Empty(ask)) => return self.empty(now, &ask),
+            Command::Batched(request::Cmd::GetHealthFeedback(_)) => self.health_feedback(store),
+            Command::Batched(request::Cmd::BroadcastTxnStatus(_)) => {
+                Answer::Batched(response::Cmd::BroadcastTxnStatus(kvrpcpb::BroadcastTxnStatusResponse {}))
+            }
+            Command::Batched(batched) => match self.engine.handle(&self.topology, store, now, batched) {
+                Outcome::Ready(answer) => Answer::Batched(answer),
+                Outcome::Unimplemented => {
+                    let status = Status::new(Code::Unimplemented, "the command is not served");
+                    return Met::Now(Reply::Fail(status));
+                }
+            },
+            Command::Unary(unary) => {
+                Answer::Unary(self.engine.handle_unary(&self.topology, store, now, unary))
+            }
+            Command::Split(ask) => Answer::Split(super::store_split::split(&mut self.topology, store, &ask)),
+            // No timestamp is resolved: stale reads are served by leaders only.
+            Command::SafeTs(_) => Answer::SafeTs(kvrpcpb::StoreSafeTsResponse { safe_ts: 0 }),
+        };
+        Met::Now(Reply::Store(answer))
+    }
+
+    fn empty(&mut self, now: Now, ask: &tikvpb::BatchCommandsEmptyRequest) -> Met {
+        let answer = tikvpb::BatchCommandsEmptyResponse { test_id: ask.test_id };
+        let reply = Reply::Store(Answer::Batched(response::Cmd::Empty(answer)));
+        let delay = Duration::from_millis(ask.delay_time);
+        if delay < LEAST_EMPTY_DELAY {
+            return Met::Now(reply);
+        }
+        self.park(now.after(delay), Waiting::Reply(Box::new(reply)))
+    }
+
+    fn health_feedback(&mut self, store: u64) -> Answer {
+        let health = self.health.entry(store).or_default();
+        health.sequence += 1;
+        let feedback = kvrpcpb::HealthFeedback {
+            store_id: store,
+            feedback_seq_no: health.sequence,
+            slow_score: health.slow_score,
+        };
+        Answer::Batched(response::Cmd::GetHealthFeedback(kvrpcpb::GetHealthFeedbackResponse {
+            region_error: None,
+            health_feedback: Some(feedback),
+        }))
+    }
+
+    /// Sets what `store` says of itself: from 1, healthy, to 100.
+    pub fn set_slow_score(&mut self, store: u64, slow_score: i32) {
+        self.health.entry(store).or_default().slow_score = slow_score;
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
+    }
+
+    fn park(&mut self, until: Now, waiting: Waiting) -> Met {
+        let token = self.token();
+        self.waiting.insert(token, waiting);
+        self.timers.insert((until, token));
+        Met::Later(token)
+    }
+
+    /// When time alone will make something happen.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Now> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Makes happen what was due by `now`.
+    pub fn wake(&mut self, now: Now) {
+        while let Some(&(at, token)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            self.resume(now, token);
+        }
+    }
+
+    fn resume(&mut self, now: Now, token: Token) {
+        let reply = match self.waiting.remove(&token) {
+            // Its caller has given it up.
+            None => return,
+            Some(Waiting::Reply(reply)) => *reply,
+            Some(Waiting::Call(call)) => match self.run(now, *call) {
+                Met::Now(reply) => reply,
+                Met::Later(renamed) => return self.rename(renamed, token),
+            },
+        };
+        self.replies.push_back((token, reply));
+    }
+
+    /// A call that waits again keeps the token its caller knows.
+    fn rename(&mut self, from: Token, to: Token) {
+        if let Some(waiting) = self.waiting.remove(&from) {
+            self.waiting.insert(to, waiting);
+        }
+        let timer = self.timers.iter().find(|(_, token)| *token == from).copied();
+        if let Some((at, _)) = timer {
+            self.timers.remove(&(at, from));
+            self.timers.insert((at, to));
+        }
+    }
+
+    /// What has become ready since it was last asked.
+    pub fn take_replies(&mut self) -> VecDeque<(Token, Reply)> {
+        std::mem::take(&mut self.replies)
+    }
+
+    /// Forgets a waiting call whose caller is gone. A call that has not been executed never will be.
+    pub fn forget(&mut self, token: Token) {
+        self.waiting.remove(&token);
+    }
+
+    /// The rules that make calls fail.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Adds a rule behind those that are there.
+    pub fn add_fault(&mut self, rule: Rule) -> RuleId {
+        self.faults.add(rule)
+    }
+
+    /// Takes a rule away, and executes the calls that it holds; returns how often it has acted.
+    pub fn remove_fault(&mut self, now: Now, rule: RuleId) -> Option<u64> {
+        let hits = self.faults.remove(rule);
+        for token in self.held.remove(&rule).unwrap_or_default() {
+            self.resume(now, token);
+        }
+        hits
+    }
+}

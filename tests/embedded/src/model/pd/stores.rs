@@ -1,0 +1,111 @@
+//! Stores, and what they report.
+
+use tikv_proto::{metapb, pdpb, replication_modepb};
+
+use super::{Answer, Asked, HeaderError, Pd, unknown};
+use crate::model::region::{Store, StoreState};
+use crate::model::status::Status;
+
+impl Pd {
+    pub(super) fn store(
+        &mut self,
+        asked: &mut Asked<'_>,
+        request: pdpb::GetStoreRequest,
+    ) -> Answer<pdpb::GetStoreResponse> {
+        let id = request.store_id;
+        let Some(store) = asked.topology.store(id) else {
+            return unknown(format!("invalid store ID {id}, not found"));
+        };
+        let stats = Some(pdpb::StoreStats { store_id: id, ..Default::default() });
+        Ok(pdpb::GetStoreResponse { header: None, store: Some(wire_store(store, asked)), stats })
+    }
+
+    pub(super) fn stores(
+        &mut self,
+        asked: &mut Asked<'_>,
+        request: pdpb::GetAllStoresRequest,
+    ) -> Answer<pdpb::GetAllStoresResponse> {
+        let wanted =
+            |store: &&Store| !request.exclude_tombstone_stores || store.state != StoreState::Tombstone;
+        let stores = asked.topology.stores().filter(wanted).map(|store| wire_store(store, asked)).collect();
+        Ok(pdpb::GetAllStoresResponse { header: None, stores })
+    }
+
+    // PD: server/cluster/cluster.go: PutMetaStore, putStoreImpl
+    pub(super) fn put_store(
+        &mut self,
+        asked: &mut Asked<'_>,
+        request: pdpb::PutStoreRequest,
+    ) -> Answer<pdpb::PutStoreResponse> {
+        let Some(store) = request.store else { return unknown("invalid put store <nil>") };
+        if store.id == 0 {
+            return unknown(format!("invalid put store {}", go_text(&store)));
+        }
+        let live = |other: &&Store| other.id != store.id && other.state != StoreState::Tombstone;
+        let namesake = asked.topology.stores().filter(live).find(|other| other.address == store.address);
+        if let Some(other) = namesake {
+            let other = go_text(&wire_store(other, asked));
+            let new = go_text(&store);
+            return unknown(format!("duplicated store address: {new}, already registered by {other}"));
+        }
+        if asked.topology.store(store.id).is_some_and(|old| old.state == StoreState::Tombstone) {
+            let message = "store is tombstone".to_owned();
+            return Err(HeaderError::Header(pdpb::ErrorType::StoreTombstone, message));
+        }
+        asked.topology.put_store(Store {
+            id: store.id,
+            address: store.address,
+            state: StoreState::Up,
+            labels: store.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+            version: store.version,
+            started_unix_s: u64::try_from(store.start_timestamp).unwrap_or(0),
+        });
+        let replication_status = Some(replication_modepb::ReplicationStatus::default());
+        Ok(pdpb::PutStoreResponse { header: None, replication_status })
+    }
+
+    pub(super) fn report_min_resolved(
+        &mut self,
+        asked: &mut Asked<'_>,
+        request: pdpb::ReportMinResolvedTsRequest,
+    ) -> Answer<pdpb::ReportMinResolvedTsResponse> {
+        let store = request.store_id;
+        if asked.topology.store(store).is_none() {
+            return Err(Status::unknown(format!("[PD:core:ErrStoreNotFound]store {store} not found")).into());
+        }
+        self.min_resolved.insert(store, request.min_resolved_ts);
+        Ok(pdpb::ReportMinResolvedTsResponse::default())
+    }
+
+    /// The least resolved timestamp that `store` has reported.
+    #[must_use]
+    pub fn min_resolved_ts(&self, store: u64) -> Option<u64> {
+        self.min_resolved.get(&store).copied()
+    }
+}
+
+fn wire_store(store: &Store, asked: &Asked<'_>) -> metapb::Store {
+    let (state, node_state) = match store.state {
+        StoreState::Up => (metapb::StoreState::Up, metapb::NodeState::Serving),
+        StoreState::Offline => (metapb::StoreState::Offline, metapb::NodeState::Removing),
+        StoreState::Tombstone => (metapb::StoreState::Tombstone, metapb::NodeState::Removed),
+    };
+    let labels = store.labels.iter().cloned().map(|(key, value)| metapb::StoreLabel { key, value });
+    metapb::Store {
+        id: store.id,
+        address: store.address.clone(),
+        state: state.into(),
+        labels: labels.collect(),
+        version: store.version.clone(),
+        start_timestamp: i64::try_from(store.started_unix_s).unwrap_or(i64::MAX),
+        // Nanoseconds since the epoch: stores of this process beat as long as the clock goes.
+        last_heartbeat: i64::try_from(asked.now.unix_nanos()).unwrap_or(i64::MAX),
+        node_state: node_state.into(),
+        ..Default::default()
+    }
+}
+
+/// A store the way Go prints a message, which PD puts into error texts.
+fn go_text(store: &metapb::Store) -> String {
+    format!("id:{} address:\"{}\" version:\"{}\" ", store.id, store.address, store.version)
+}

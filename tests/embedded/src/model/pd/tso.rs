@@ -1,0 +1,124 @@
+//! The timestamp oracle.
+//!
+//! A timestamp is physical milliseconds and an 18-bit counter. One request owns the `count` timestamps that end
+//! with the one answered. The physical part follows the clock but never goes back, and moves ahead of the clock
+//! when the counter is used up.
+//!
+//! PD: `pkg/tso/allocator.go: generateTSO`, `pkg/tso/tso.go: getTS`.
+
+use tikv_proto::pdpb;
+
+use super::{Answer, Asked, Pd};
+use crate::model::clock::Now;
+use crate::model::status::Status;
+
+/// Bits of the counter.
+const LOGICAL_BITS: u32 = 18;
+/// Counters below this one exist.
+const LOGICAL_END: u32 = 1 << LOGICAL_BITS;
+
+/// The oracle's state: the last timestamp that it gave out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oracle {
+    physical_ms: u64,
+    logical: u32,
+}
+
+impl Oracle {
+    /// Draws `count` timestamps; returns the last of them as physical part and counter.
+    ///
+    /// # Errors
+    /// `count` is none, or more than a millisecond has counters for.
+    pub fn draw(&mut self, now: Now, count: u32) -> Result<(u64, u32), Status> {
+        let failed =
+            |why| Status::unknown(format!("[PD:tso:ErrGenerateTimestamp]generate timestamp failed, {why}"));
+        if count == 0 {
+            return Err(failed("tso count should be positive"));
+        }
+        if count >= LOGICAL_END {
+            return Err(failed("generate tso maximum number of retries exceeded"));
+        }
+        if now.unix_ms() > self.physical_ms {
+            *self = Self { physical_ms: now.unix_ms(), logical: 0 };
+        }
+        // Both are below 2^18, their sum fits.
+        if self.logical + count >= LOGICAL_END {
+            *self = Self { physical_ms: self.physical_ms + 1, logical: 0 };
+        }
+        self.logical += count;
+        Ok((self.physical_ms, self.logical))
+    }
+
+    /// The last timestamp that was given out, as one number.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        (self.physical_ms << LOGICAL_BITS) | u64::from(self.logical)
+    }
+
+    /// Moves ahead by `ms` milliseconds; the clock catches up in time.
+    pub fn jump(&mut self, now: Now, ms: u64) {
+        let physical_ms = self.physical_ms.max(now.unix_ms()).saturating_add(ms);
+        *self = Self { physical_ms, logical: 0 };
+    }
+}
+
+fn timestamp((physical, logical): (u64, u32)) -> pdpb::Timestamp {
+    let physical = i64::try_from(physical).unwrap_or(i64::MAX);
+    pdpb::Timestamp { physical, logical: logical.into(), suffix_bits: 0 }
+}
+
+impl Pd {
+    pub(super) fn tso(
+        &mut self,
+        asked: &mut Asked<'_>,
+        request: pdpb::TsoRequest,
+    ) -> Answer<pdpb::TsoResponse> {
+        let last = timestamp(self.oracle.draw(asked.now, request.count)?);
+        Ok(pdpb::TsoResponse { header: None, count: request.count, timestamp: Some(last) })
+    }
+
+    pub(super) fn min_ts(
+        &mut self,
+        asked: &mut Asked<'_>,
+        _: pdpb::GetMinTsRequest,
+    ) -> Answer<pdpb::GetMinTsResponse> {
+        let last = timestamp(self.oracle.draw(asked.now, 1)?);
+        Ok(pdpb::GetMinTsResponse { header: None, timestamp: Some(last) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        Now::from_unix(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn batches_own_disjoint_growing_ranges() {
+        let mut oracle = Oracle::default();
+        let mut last = 0;
+        // The clock goes back once, and one batch does not fit into the rest of its millisecond.
+        for (ms, count) in [(5, 1), (5, 3), (4, 1), (6, 200_000), (6, 200_000), (6, 1), (7, 262_143), (7, 1)]
+        {
+            let (physical, logical) = oracle.draw(at(ms), count).expect("a fair count");
+            let first = (physical << LOGICAL_BITS) + u64::from(logical) - u64::from(count) + 1;
+            assert!(first > last, "{count} at {ms} ms begins at {first}, not above {last}");
+            last = oracle.last();
+        }
+        assert_eq!(oracle.draw(at(100), 1), Ok((100, 1)), "the clock has caught up");
+    }
+
+    #[test]
+    fn impossible_counts_are_refused() {
+        let mut oracle = Oracle::default();
+        oracle.draw(at(5), 7).expect("a fair count");
+        let before = oracle;
+        assert!(oracle.draw(at(9), 0).is_err());
+        assert!(oracle.draw(at(9), 262_144).is_err());
+        assert_eq!(oracle, before);
+    }
+}

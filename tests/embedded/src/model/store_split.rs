@@ -1,0 +1,52 @@
+//! Splitting a region by a request to its store.
+//!
+//! Measured, see `conformance/topology.md` section 2. TiKV: `src/server/service/kv.rs: split_region`,
+//! `raftstore/src/store/fsm/peer.rs: validate_split_region`.
+
+use bytes::Bytes;
+use tikv_proto::errorpb;
+
+use super::command::{SplitAnswer, SplitRequest};
+use super::key;
+use super::pd::wire_region;
+use super::region::{Topology, TopologyError};
+use super::store::{admit_write, bare, key_not_in_region};
+
+/// Splits the region that `ask` names, if `store` leads it.
+pub(super) fn split(topology: &mut Topology, store: u64, ask: &SplitRequest) -> SplitAnswer {
+    match try_split(topology, store, ask) {
+        Err(error) => SplitAnswer { region_error: Some(*error), ..Default::default() },
+        Ok(parts) => {
+            let regions: Vec<_> =
+                parts.iter().filter_map(|&part| topology.region(part)).map(wire_region).collect();
+            match regions.as_slice() {
+                [left, right] => {
+                    let (left, right) = (Some(left.clone()), Some(right.clone()));
+                    SplitAnswer { left, right, regions, ..Default::default() }
+                }
+                _ => SplitAnswer { regions, ..Default::default() },
+            }
+        }
+    }
+}
+
+fn try_split(
+    topology: &mut Topology,
+    store: u64,
+    ask: &SplitRequest,
+) -> Result<Vec<u64>, Box<errorpb::Error>> {
+    let region = admit_write(topology, store, ask.context.as_ref())?.id;
+    let single = (!ask.split_key.is_empty()).then_some(&ask.split_key);
+    let in_region_form = |key: &Bytes| if ask.is_raw_kv { key.clone() } else { key::encode(key) };
+    let keys: Vec<Bytes> = ask.split_keys.iter().chain(single).map(in_region_form).collect();
+    if keys.is_empty() {
+        return Err(bare("Coprocessor [split]: no split key is specified.".to_owned()));
+    }
+    topology.split(region, &keys).map_err(|error| match (error, topology.region(region)) {
+        (TopologyError::KeyOutside { key, .. }, Some(region)) => key_not_in_region(&key, region),
+        (TopologyError::NoSplitKey { .. }, _) => {
+            bare("Coprocessor [split]: no valid key found for split.".to_owned())
+        }
+        (other, _) => bare(other.to_string()),
+    })
+}
