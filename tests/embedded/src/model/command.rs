@@ -233,5 +233,10 @@ table! {
         RawCompareAndSwap m::RAW_COMPARE_AND_SWAP, kvrpcpb::RawCasRequest => kvrpcpb::RawCasResponse;
         RawGetKeyTtl m::RAW_GET_KEY_TTL, kvrpcpb::RawGetKeyTtlRequest => kvrpcpb::RawGetKeyTtlResponse;
         RawChecksum m::RAW_CHECKSUM, kvrpcpb::RawChecksumRequest => kvrpcpb::RawChecksumResponse;
+        UnsafeDestroyRange m::UNSAFE_DESTROY_RANGE,
+            kvrpcpb::UnsafeDestroyRangeRequest => kvrpcpb::UnsafeDestroyRangeResponse;
+        MvccGetByKey m::MVCC_GET_BY_KEY, kvrpcpb::MvccGetByKeyRequest => kvrpcpb::MvccGetByKeyResponse;
+        MvccGetByStartTs m::MVCC_GET_BY_START_TS,
+            kvrpcpb::MvccGetByStartTsRequest => kvrpcpb::MvccGetByStartTsResponse;
     }
 }

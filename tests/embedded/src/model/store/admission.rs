@@ -36,7 +36,7 @@ pub(super) fn admit<'a>(
 ) -> Result<Admitted<'a>, Box<errorpb::Error>> {
     let absent = Context::default();
     let context = context.unwrap_or(&absent);
-    let asked = context.peer.clone().unwrap_or_default();
+    let asked = context.peer.unwrap_or_default();
     if asked.store_id != store {
         return Err(store_not_match(asked.store_id, store));
     }

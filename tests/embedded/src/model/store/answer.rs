@@ -80,4 +80,26 @@ answers! {
     RawGetKeyTtlResponse => |told, error| told.error = error.to_string();
     RawCasResponse => |told, error| told.error = error.to_string();
     RawChecksumResponse => |told, error| told.error = error.to_string();
+    GetResponse => |told, error| told.error = Some(error.into_key_error());
+    BatchGetResponse => |told, error| {
+        told.error = Some(error.clone().into_key_error());
+        told.pairs = vec![failed_pair(error)];
+    };
+    ScanResponse => |told, error| {
+        told.error = Some(error.clone().into_key_error());
+        told.pairs = vec![failed_pair(error)];
+    };
+    PrewriteResponse => |told, error| told.errors = vec![error.into_key_error()];
+    CommitResponse => |told, error| told.error = Some(error.into_key_error());
+    BatchRollbackResponse => |told, error| told.error = Some(error.into_key_error());
+    CleanupResponse => |told, error| told.error = Some(error.into_key_error());
+    CheckTxnStatusResponse => |told, error| told.error = Some(error.into_key_error());
+    TxnHeartBeatResponse => |told, error| told.error = Some(error.into_key_error());
+    CheckSecondaryLocksResponse => |told, error| told.error = Some(error.into_key_error());
+    ResolveLockResponse => |told, error| told.error = Some(error.into_key_error());
+    ScanLockResponse => |told, error| told.error = Some(error.into_key_error());
+    DeleteRangeResponse => |told, error| told.error = error.to_string();
+    UnsafeDestroyRangeResponse => |told, error| told.error = error.to_string();
+    MvccGetByKeyResponse => |told, error| told.error = error.to_string();
+    MvccGetByStartTsResponse => |told, error| told.error = error.to_string();
 }

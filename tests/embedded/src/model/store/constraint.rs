@@ -33,11 +33,7 @@ pub(super) fn check_mutation(txn: &Txn<'_>, wish: &Wish, change: &Change) -> Res
         let min_commit_ts = if lock.async_commit.is_some() { lock.min_commit_ts } else { 0 };
         return Ok(Checked::LockedBefore { min_commit_ts });
     }
-    let newest = if wish.skip_constraint_check {
-        None
-    } else {
-        Some(check_newer(txn, wish, change)?)
-    };
+    let newest = if wish.skip_constraint_check { None } else { Some(check_newer(txn, wish, change)?) };
     if change.assertion != Assertion::None
         && let Err(failed) = check_assertion(txn, wish, change, newest)
     {
@@ -56,9 +52,7 @@ fn check_newer<'a>(txn: &Txn<'a>, wish: &Wish, change: &Change) -> Result<Option
     let Some((commit_ts, write)) = txn.columns.newest(&change.key) else { return Ok(None) };
     let reason = if commit_ts > wish.start_ts {
         Some(Reason::Optimistic)
-    } else if commit_ts == wish.start_ts
-        && (write.kind == WriteKind::Rollback || write.overlapped_rollback)
-    {
+    } else if commit_ts == wish.start_ts && (write.kind == WriteKind::Rollback || write.overlapped_rollback) {
         Some(Reason::SelfRolledBack)
     } else {
         None
@@ -88,7 +82,7 @@ fn has_value(txn: &Txn<'_>, change: &Change, commit_ts: u64, write: &Write) -> b
         WriteKind::Put => true,
         WriteKind::Delete => false,
         WriteKind::Lock | WriteKind::Rollback => {
-            txn.columns.visible_put(&change.key, commit_ts.saturating_sub(1)).is_some()
+            txn.columns.newest_put(&change.key, commit_ts.saturating_sub(1), txn.start_ts).is_some()
         }
     }
 }
@@ -118,8 +112,8 @@ fn check_assertion(
         Some(None) => None,
         Some(Some((_, write))) if is_void(write) => None,
         Some(Some(row @ (_, write))) if matches!(write.kind, WriteKind::Put | WriteKind::Delete) => Some(row),
-        Some(Some((commit_ts, _))) => txn.columns.visible_put(&change.key, commit_ts),
-        None => txn.columns.visible_put(&change.key, u64::MAX),
+        Some(Some((commit_ts, _))) => txn.columns.newest_put(&change.key, commit_ts, wish.start_ts),
+        None => txn.columns.newest_put(&change.key, u64::MAX, wish.start_ts),
     };
     let (existing_start_ts, existing_commit_ts) = match (change.assertion, found) {
         (Assertion::Exist, None) => (0, 0),

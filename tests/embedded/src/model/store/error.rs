@@ -10,8 +10,8 @@ use std::fmt;
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::{
-    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, KeyError, LockInfo, PrimaryMismatch,
-    TxnLockNotFound, TxnNotFound, WriteConflict,
+    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, DebugInfo, KeyError, LockInfo, MvccDebugInfo,
+    MvccInfo, PrimaryMismatch, TxnLockNotFound, TxnNotFound, WriteConflict,
 };
 
 use crate::model::Region;
@@ -36,11 +36,24 @@ pub(super) enum TxnError {
     #[error("key {} exists already", Hex(.key))]
     AlreadyExists { key: Bytes },
     #[error("commit at {commit_ts} below the lock's minimum {min_commit_ts}")]
-    CommitTsExpired { start_ts: u64, commit_ts: u64, key: Bytes, min_commit_ts: u64 },
+    CommitTsExpired {
+        start_ts: u64,
+        commit_ts: u64,
+        key: Bytes,
+        min_commit_ts: u64,
+        /// The key's versions, when only a defect of the client can explain the error.
+        mvcc: Option<Box<MvccInfo>>,
+    },
     #[error("txn not found {start_ts} key: {}", Hex(.key))]
     TxnNotFound { start_ts: u64, key: Bytes },
     #[error("txn lock not found {start_ts}-{commit_ts} key: {}", Hex(.key))]
-    TxnLockNotFound { start_ts: u64, commit_ts: u64, key: Bytes },
+    TxnLockNotFound {
+        start_ts: u64,
+        commit_ts: u64,
+        key: Bytes,
+        /// As above.
+        mvcc: Option<Box<MvccInfo>>,
+    },
     #[error("assertion {assertion:?} of {start_ts} failed on key {}", Hex(.key))]
     AssertionFailed {
         start_ts: u64,
@@ -149,16 +162,18 @@ impl TxnError {
                 told.retryable = self.mvcc();
             }
             Self::AlreadyExists { key } => told.already_exist = Some(AlreadyExist { key }),
-            Self::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts } => {
+            Self::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts, mvcc } => {
                 let attempted_commit_ts = commit_ts;
+                told.debug_info = mvcc.map(|mvcc| debug_info(&key, *mvcc));
                 told.commit_ts_expired =
                     Some(CommitTsExpired { start_ts, attempted_commit_ts, key, min_commit_ts });
             }
             Self::TxnNotFound { start_ts, key } => {
                 told.txn_not_found = Some(TxnNotFound { start_ts, primary_key: key });
             }
-            Self::TxnLockNotFound { ref key, .. } => {
+            Self::TxnLockNotFound { ref key, ref mvcc, .. } => {
                 told.txn_lock_not_found = Some(TxnLockNotFound { key: key.clone() });
+                told.debug_info = mvcc.clone().map(|mvcc| debug_info(key, *mvcc));
                 told.retryable = self.mvcc();
             }
             Self::AssertionFailed { start_ts, key, assertion, existing_start_ts, existing_commit_ts } => {
@@ -202,4 +217,8 @@ impl TxnError {
     fn mvcc(&self) -> String {
         format!("Error(Txn(Error(Mvcc(Error({self:?})))))")
     }
+}
+
+fn debug_info(key: &Bytes, mvcc: MvccInfo) -> DebugInfo {
+    DebugInfo { mvcc_info: vec![MvccDebugInfo { key: key.clone(), mvcc: Some(mvcc) }] }
 }

@@ -1,45 +1,62 @@
 //! The stores' side of the cluster: one key-value engine, and the commands that TiKV runs on it.
 //!
-//! [`Engine`] is the one door. It takes a decoded request, the store that it was sent to, and the topology; it checks
-//! the request against the region, runs it on the data at once, and returns the decoded answer. It reads no clock and
-//! holds no locks over time, so a request is one step for whoever drives it.
+//! [`Engine`] is the one door. It takes a decoded request, the store that it was sent to, the topology and the time; it
+//! checks the request against the region, runs it on the data at once, and returns the decoded answer. It reads no
+//! clock and holds no latches over time, so a request is one step for whoever drives it.
 //!
-//! The data of all regions is one logical copy: replicas differ in their role only, which the topology knows.
+//! The data of all regions is one logical copy: replicas differ in their role only, which the topology knows. So is
+//! `max_ts`, the largest timestamp that anyone has read at: real stores have one each, and a new leader first learns
+//! how far others may have read; here it knows.
 //!
 //! * [`admission`]: may this store serve this request? Region errors, API version.
-//! * [`columns`], [`records`], [`key`]: the data: three columns as in TiKV, their records, their keys.
-//! * [`raw`], [`raw_range`], [`crc64`]: raw commands.
+//! * [`key`], [`records`], [`columns`]: the data: encoded keys, locks and versions, and the three columns of TiKV.
+//! * [`mvcc`], [`txn`]: what the columns say about the versions of a key, and one transaction's changes to them.
+//! * [`read`], [`prewrite`] with [`constraint`], [`commit`], [`status`], [`resolve`], [`range`]: transactional commands.
+//! * [`raw`], [`raw_range`] with [`crc64`]: raw commands. They share the columns with transactions, as in TiKV.
 //! * [`error`], [`answer`]: why a command failed, and how each response message tells it.
 //!
-//! Spec: `cluster.md` 4 to 9. The judge is recorded behaviour of a real TiKV.
+//! Spec: `cluster.md` 4 to 9, `rawkv.md`. The judge is recorded behaviour of a real TiKV.
 
 mod admission;
 mod answer;
 mod columns;
+mod commit;
+mod constraint;
 mod crc64;
 mod error;
 mod key;
+mod mvcc;
+mod prewrite;
+mod range;
 mod raw;
 mod raw_range;
+mod read;
 mod records;
+mod resolve;
+mod status;
+mod txn;
 
+use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_response::response};
 
 pub(super) use self::admission::{admit_write, bare, key_not_in_region};
 use self::answer::Answer;
 use self::columns::Columns;
-use super::{Now, Topology};
+use super::{Now, Region, Topology};
 
 /// The data of a cluster and the commands on it.
 #[derive(Debug, Default)]
 pub struct Engine {
     columns: Columns,
+    /// The largest timestamp that has been read at: commits whose timestamp is computed here lie above it.
+    max_ts: u64,
 }
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "an answer is moved once, into the frame that carries it")]
 pub enum Outcome {
     /// It was run, or refused, and this is the answer.
     Ready(response::Cmd),
@@ -57,6 +74,12 @@ pub enum Unary {
     RawGetKeyTtl(RawGetKeyTtlRequest),
     /// Sums up the raw pairs of ranges.
     RawChecksum(RawChecksumRequest),
+    /// Destroys a range of the whole store.
+    UnsafeDestroyRange(UnsafeDestroyRangeRequest),
+    /// Shows all versions of a key.
+    MvccGetByKey(MvccGetByKeyRequest),
+    /// Shows all versions of a key that a transaction wrote.
+    MvccGetByStartTs(MvccGetByStartTsRequest),
 }
 
 /// The answer to a [`Unary`] command, variant by variant.
@@ -67,6 +90,9 @@ pub enum UnaryAnswer {
     RawCompareAndSwap(RawCasResponse),
     RawGetKeyTtl(RawGetKeyTtlResponse),
     RawChecksum(RawChecksumResponse),
+    UnsafeDestroyRange(UnsafeDestroyRangeResponse),
+    MvccGetByKey(MvccGetByKeyResponse),
+    MvccGetByStartTs(MvccGetByStartTsResponse),
 }
 
 /// Where and when a request arrived.
@@ -74,6 +100,7 @@ pub enum UnaryAnswer {
 struct Place<'a> {
     topology: &'a Topology,
     store: u64,
+    now: Now,
 }
 
 impl Engine {
@@ -83,13 +110,41 @@ impl Engine {
         Self::default()
     }
 
-    /// Runs a command that `store` received at `now`: one of those that a `BatchCommands` frame can carry, which
+    /// Runs a command that `store` received at `now`: one of those that a `BatchCommands` frame can carry, whether it
     /// came in one or by its own method.
-    pub fn handle(&mut self, topology: &Topology, store: u64, _now: Now, command: request::Cmd) -> Outcome {
+    ///
+    /// The answer is there at once. (A command that has to wait for another one will get an outcome of its own.)
+    pub fn handle(&mut self, topology: &Topology, store: u64, now: Now, command: request::Cmd) -> Outcome {
         use request::Cmd as Ask;
         use response::Cmd as Tell;
 
-        let at = Place { topology, store };
+        let at = Place { topology, store, now };
+        Outcome::Ready(match command {
+            Ask::Get(ask) => Tell::Get(Answer::of(self.get(at, ask))),
+            Ask::BatchGet(ask) => Tell::BatchGet(Answer::of(self.batch_get(at, ask))),
+            Ask::Scan(ask) => Tell::Scan(Answer::of(self.scan(at, ask))),
+            // Pessimistic transactions are not served.
+            Ask::Prewrite(ask) if ask.for_update_ts != 0 => return Outcome::Unimplemented,
+            Ask::Prewrite(ask) => Tell::Prewrite(Answer::of(self.prewrite(at, ask))),
+            Ask::Commit(ask) => Tell::Commit(Answer::of(self.commit(at, ask))),
+            Ask::Cleanup(ask) => Tell::Cleanup(Answer::of(self.cleanup(at, ask))),
+            Ask::BatchRollback(ask) => Tell::BatchRollback(Answer::of(self.batch_rollback(at, ask))),
+            Ask::TxnHeartBeat(ask) => Tell::TxnHeartBeat(Answer::of(self.txn_heart_beat(at, ask))),
+            Ask::CheckTxnStatus(ask) => Tell::CheckTxnStatus(Answer::of(self.check_txn_status(at, ask))),
+            Ask::CheckSecondaryLocks(ask) => {
+                Tell::CheckSecondaryLocks(Answer::of(self.check_secondary_locks(at, ask)))
+            }
+            Ask::ScanLock(ask) => Tell::ScanLock(Answer::of(self.scan_lock(at, ask))),
+            Ask::ResolveLock(ask) => Tell::ResolveLock(Answer::of(self.resolve_lock(at, ask))),
+            Ask::DeleteRange(ask) => Tell::DeleteRange(Answer::of(self.delete_range(at, ask))),
+            other => return self.handle_raw(at, other),
+        })
+    }
+
+    fn handle_raw(&mut self, at: Place<'_>, command: request::Cmd) -> Outcome {
+        use request::Cmd as Ask;
+        use response::Cmd as Tell;
+
         Outcome::Ready(match command {
             Ask::RawGet(ask) => Tell::RawGet(Answer::of(self.raw_get(at, ask))),
             Ask::RawBatchGet(ask) => Tell::RawBatchGet(Answer::of(self.raw_batch_get(at, ask))),
@@ -108,21 +163,55 @@ impl Engine {
         })
     }
 
-    /// Runs a command that only has a method of its own.
-    pub fn handle_unary(
-        &mut self,
-        topology: &Topology,
-        store: u64,
-        _now: Now,
-        command: Unary,
-    ) -> UnaryAnswer {
-        let at = Place { topology, store };
+    /// Runs a command that `store` received at `now` and that only has a method of its own.
+    pub fn handle_unary(&mut self, topology: &Topology, store: u64, now: Now, command: Unary) -> UnaryAnswer {
+        let at = Place { topology, store, now };
         match command {
             Unary::RawCompareAndSwap(ask) => {
                 UnaryAnswer::RawCompareAndSwap(Answer::of(self.raw_cas(at, ask)))
             }
             Unary::RawGetKeyTtl(ask) => UnaryAnswer::RawGetKeyTtl(Answer::of(self.raw_get_key_ttl(at, ask))),
             Unary::RawChecksum(ask) => UnaryAnswer::RawChecksum(Answer::of(self.raw_checksum(at, ask))),
+            Unary::UnsafeDestroyRange(ask) => {
+                UnaryAnswer::UnsafeDestroyRange(Answer::of(self.unsafe_destroy_range(ask)))
+            }
+            Unary::MvccGetByKey(ask) => UnaryAnswer::MvccGetByKey(Answer::of(self.mvcc_get_by_key(at, ask))),
+            Unary::MvccGetByStartTs(ask) => {
+                UnaryAnswer::MvccGetByStartTs(Answer::of(self.mvcc_get_by_start_ts(at, ask)))
+            }
+        }
+    }
+
+    /// The timestamp up to which followers of the regions of `store` that meet `[start, end)` serve stale reads: the
+    /// smallest of them; 0 if there are none. Bounds are in region form, an empty end is open.
+    #[must_use]
+    pub fn safe_ts(&self, topology: &Topology, store: u64, now: Now, start: &Bytes, end: &Bytes) -> u64 {
+        topology
+            .regions()
+            .filter(|region| region.peer_on(store).is_some() && region.ends_after(start))
+            .filter(|region| end.is_empty() || region.start < *end)
+            .map(|region| self.region_safe_ts(region, now))
+            .filter(|&safe_ts| safe_ts > 0)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// A region's safe timestamp: no lock of a transaction that began before it is left, so nothing will be committed
+    /// at or below it.
+    fn region_safe_ts(&self, region: &Region, now: Now) -> u64 {
+        let behind = now.unix_ms().saturating_sub(SAFE_TS_LAG_MS) << records::LOGICAL_BITS;
+        let oldest = self.columns.locks(&region.start, &region.end).map(|(_, lock)| lock.start_ts).min();
+        oldest.map_or(behind, |start_ts| start_ts.min(behind))
+    }
+
+    /// Makes commits whose timestamp is computed here come after `ts`; the largest timestamp means the newest data and
+    /// binds nobody.
+    fn raise_max_ts(&mut self, ts: u64) {
+        if ts != u64::MAX {
+            self.max_ts = self.max_ts.max(ts);
         }
     }
 }
+
+/// How far safe timestamps lie behind the clock. Measured: a stale read 1.5 s back is served, one 0.5 s back is not.
+const SAFE_TS_LAG_MS: u64 = 1000;

@@ -49,8 +49,13 @@ impl Columns {
 
     /// The record of what a reader at `ts` sees; none when it sees nothing or a delete.
     pub(super) fn visible_put(&self, key: &EncodedKey, ts: u64) -> Option<(u64, &Write)> {
+        self.newest_put(key, ts, ts)
+    }
+
+    /// The put that is the newest data of `key` at `ts`; `fence_limit` is how far the reader knows the fences.
+    pub(super) fn newest_put(&self, key: &EncodedKey, ts: u64, fence_limit: u64) -> Option<(u64, &Write)> {
         for (commit_ts, write) in self.writes(key, ts) {
-            if write.fenced(ts) {
+            if write.fenced(fence_limit) {
                 return None;
             }
             match write.kind {

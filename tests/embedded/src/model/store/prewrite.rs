@@ -119,7 +119,7 @@ impl Engine {
         for change in changes {
             match prewrite.step(&place, change) {
                 Ok(()) => {}
-                Err(Stop::Committed(commit_ts)) => return Ok(committed(mode, commit_ts)),
+                Err(Stop::Committed(commit_ts)) => return Ok(prewrite.mode.answer(commit_ts)),
                 Err(Stop::Failed(error)) => return Err(error.into()),
             }
         }
@@ -127,15 +127,6 @@ impl Engine {
         self.columns.apply(rows);
         Ok(response)
     }
-}
-
-/// The answer to a repeated request of a transaction that has been committed at `commit_ts`.
-fn committed(asked: Mode, commit_ts: u64) -> PrewriteResponse {
-    let (min_commit_ts, one_pc_commit_ts) = match asked {
-        Mode::OnePhase { .. } => (0, commit_ts),
-        Mode::Async | Mode::TwoPhase => (commit_ts, 0),
-    };
-    PrewriteResponse { min_commit_ts, one_pc_commit_ts, ..Default::default() }
 }
 
 impl Mode {
@@ -149,6 +140,15 @@ impl Mode {
 
     fn is_async(self) -> bool {
         matches!(self, Self::Async | Self::OnePhase { and_async: true })
+    }
+
+    /// The answer of a transaction that is or may be committed at `ts`.
+    fn answer(self, ts: u64) -> PrewriteResponse {
+        PrewriteResponse {
+            min_commit_ts: if self.is_async() { ts } else { 0 },
+            one_pc_commit_ts: if matches!(self, Self::OnePhase { .. }) { ts } else { 0 },
+            ..Default::default()
+        }
     }
 }
 
@@ -165,6 +165,22 @@ impl Wish {
             min_commit_ts: request.min_commit_ts,
             max_commit_ts: request.max_commit_ts,
             secondaries: request.secondaries.iter().map(|key| owned(key)).collect(),
+        }
+    }
+
+    /// A lock for two phases, still without value.
+    fn lock(&self, kind: LockKind) -> Lock {
+        Lock {
+            kind,
+            primary: self.primary.clone(),
+            start_ts: self.start_ts,
+            ttl_ms: self.ttl_ms,
+            txn_size: self.txn_size,
+            txn_source: self.txn_source,
+            short_value: None,
+            min_commit_ts: self.min_commit_ts,
+            async_commit: None,
+            rolled_back: Vec::new(),
         }
     }
 }
@@ -209,71 +225,67 @@ impl Prewrite<'_> {
                 self.min_commit_ts = self.min_commit_ts.max(min_commit_ts);
                 Ok(())
             }
-            Err(error @ TxnError::WriteConflict { conflict_commit_ts, start_ts, .. })
+            Err(Stop::Failed(error @ TxnError::WriteConflict { conflict_commit_ts, start_ts, .. }))
                 if conflict_commit_ts > start_ts =>
             {
-                Err(self.unless_committed(&key, error)?.into())
+                self.stop_if_committed(&key)?;
+                Err(error.into())
             }
-            Err(error @ TxnError::Locked(_)) => {
-                let error = self.unless_committed(&key, error)?;
+            Err(Stop::Failed(error @ TxnError::Locked(_))) => {
+                self.stop_if_committed(&key)?;
                 self.locked.push(error);
                 Ok(())
             }
-            Err(error @ TxnError::AssertionFailed { .. }) => {
+            Err(Stop::Failed(error @ TxnError::AssertionFailed { .. })) => {
                 self.assertion_failed.get_or_insert(error);
                 Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(stop) => Err(stop),
         }
     }
 
-    /// `error`, unless it is this transaction's own commit on `key` that a repeated request has met.
-    fn unless_committed(&self, key: &EncodedKey, error: TxnError) -> Result<TxnError, Stop> {
+    /// What stands in the way of a repeated request may be the commit of its own transaction.
+    fn stop_if_committed(&self, key: &EncodedKey) -> Result<(), Stop> {
         match self.txn.fate(key) {
             Fate::Committed(commit_ts) => Err(Stop::Committed(commit_ts)),
-            Fate::RolledBack | Fate::Unknown { .. } => Ok(error),
+            Fate::RolledBack | Fate::Unknown { .. } => Ok(()),
         }
     }
 
     /// The timestamp from which on the key may be committed; 0 when only in two phases.
-    fn check_and_lock(&mut self, change: Change) -> Result<u64, TxnError> {
-        match check_mutation(&self.txn, self.wish, &change)? {
-            Checked::LockedBefore { min_commit_ts } => return Ok(min_commit_ts),
-            Checked::Free => {}
+    fn check_and_lock(&mut self, change: Change) -> Result<u64, Stop> {
+        if let Checked::LockedBefore { min_commit_ts } = check_mutation(&self.txn, self.wish, &change)? {
+            return Ok(min_commit_ts);
         }
         let Some(kind) = change.kind else {
-            // Nothing is written here, so no reader can have passed it.
+            // Nothing is written here, so it does not matter what others have read.
             let least = self.wish.min_commit_ts.max(self.wish.start_ts.saturating_add(1));
             return Ok(if self.mode == Mode::TwoPhase { 0 } else { least });
         };
-        let is_primary = EncodedKey::of(&self.wish.primary) == change.key;
-        let secondaries = if is_primary { self.wish.secondaries.clone() } else { Vec::new() };
-        let short = kind == LockKind::Put && change.value.len() <= SHORT_VALUE_MAX;
-        if kind == LockKind::Put && !short {
-            self.txn.put_value(change.key.clone(), change.value.clone());
+        let mut lock = self.wish.lock(kind);
+        if kind == LockKind::Put {
+            if change.value.len() <= SHORT_VALUE_MAX {
+                lock.short_value = Some(change.value);
+            } else {
+                self.txn.put_value(change.key.clone(), change.value);
+            }
         }
-        let mut lock = Lock {
-            kind,
-            primary: self.wish.primary.clone(),
-            start_ts: self.wish.start_ts,
-            ttl_ms: self.wish.ttl_ms,
-            txn_size: self.wish.txn_size,
-            txn_source: self.wish.txn_source,
-            short_value: short.then_some(change.value),
-            min_commit_ts: self.wish.min_commit_ts,
-            async_commit: None,
-            rolled_back: Vec::new(),
-        };
         if self.mode == Mode::TwoPhase {
             self.txn.put_lock(change.key, lock);
             return Ok(0);
         }
         let least = self.max_ts.max(self.wish.start_ts).saturating_add(1).max(self.wish.min_commit_ts);
         if self.wish.max_commit_ts != 0 && least > self.wish.max_commit_ts {
-            return self.too_late(change.key, lock);
+            self.stop_if_committed(&change.key)?;
+            self.txn.put_lock(change.key, lock);
+            return Ok(0);
         }
         lock.min_commit_ts = least;
-        lock.async_commit = self.mode.is_async().then_some(AsyncCommit { secondaries });
+        if self.mode.is_async() {
+            let is_primary = EncodedKey::of(&self.wish.primary) == change.key;
+            let secondaries = if is_primary { self.wish.secondaries.clone() } else { Vec::new() };
+            lock.async_commit = Some(AsyncCommit { secondaries });
+        }
         if matches!(self.mode, Mode::OnePhase { .. }) {
             self.one_phase.push((change.key, lock));
         } else {
@@ -282,12 +294,7 @@ impl Prewrite<'_> {
         Ok(least)
     }
 
-    /// The key could only be committed later than the transaction allows: it and all others are locked for two phases.
-    fn too_late(&mut self, key: EncodedKey, lock: Lock) -> Result<u64, TxnError> {
-        self.txn.put_lock(key, lock);
-        Ok(0)
-    }
-
+    /// From here on, the keys are locked for two phases. Locks that are there already stay as they are.
     fn fall_back(&mut self) {
         self.mode = Mode::TwoPhase;
         self.min_commit_ts = 0;
@@ -300,19 +307,14 @@ impl Prewrite<'_> {
         if let Some(error) = self.assertion_failed {
             return Err(error);
         }
-        let mut response = PrewriteResponse::default();
-        if self.mode.is_async() {
-            response.min_commit_ts = self.min_commit_ts;
-        }
+        let mut response = self.mode.answer(self.min_commit_ts);
         if !self.locked.is_empty() {
+            response.one_pc_commit_ts = 0;
             response.errors = self.locked.into_iter().map(TxnError::into_key_error).collect();
             return Ok((response, Vec::new()));
         }
-        if matches!(self.mode, Mode::OnePhase { .. }) {
-            response.one_pc_commit_ts = self.min_commit_ts;
-            for (key, lock) in self.one_phase {
-                self.txn.put_write(key, self.min_commit_ts, Write::commit(&lock, self.min_commit_ts));
-            }
+        for (key, lock) in self.one_phase {
+            self.txn.put_write(key, self.min_commit_ts, Write::commit(&lock, self.min_commit_ts));
         }
         Ok((response, self.txn.into_changes()))
     }

@@ -88,7 +88,7 @@ impl Engine {
             match snapshot.get(&key, false) {
                 Ok(Some(Version { value, .. })) => {
                     seen += 1;
-                    if (seen - 1) % step == 0 {
+                    if (seen - 1).is_multiple_of(step) {
                         let value = if request.key_only { Bytes::new() } else { value };
                         pairs.push(KvPair { key: key.user(), value, ..Default::default() });
                     }
@@ -230,16 +230,17 @@ struct KeyWalk<'a> {
 
 impl KeyWalk<'_> {
     fn next(&mut self) -> Option<EncodedKey> {
-        let (lower, upper) = (&self.lower, &self.upper);
-        let mut locked = self.columns.locks(lower, upper).map(|(key, _)| key);
-        let mut written = self.columns.written_keys(lower, upper);
+        let mut locked = self.columns.locks(&self.lower, &self.upper).map(|(key, _)| key);
+        let mut written = self.columns.written_keys(&self.lower, &self.upper);
         if self.reverse {
             let key = locked.next_back().max(written.next_back())?.clone();
+            drop((locked, written));
             // No key is empty, so this does not open the range again.
             self.upper = key.as_bytes().clone();
             Some(key)
         } else {
             let key = locked.next().into_iter().chain(written.next()).min()?.clone();
+            drop((locked, written));
             self.lower = key.successor();
             Some(key)
         }

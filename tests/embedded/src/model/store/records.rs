@@ -101,9 +101,12 @@ impl Lock {
     }
 }
 
+/// Bits of a timestamp below its physical part.
+pub(super) const LOGICAL_BITS: u32 = 18;
+
 /// The physical part of a timestamp, in milliseconds.
-pub(super) fn physical_ms(ts: u64) -> u64 {
-    ts >> 18
+fn physical_ms(ts: u64) -> u64 {
+    ts >> LOGICAL_BITS
 }
 
 /// What a row of the `write` column tells.

@@ -171,12 +171,7 @@ impl<'a> Txn<'a> {
     }
 
     /// Writes the record of a rollback, or its mark on the row that lies in its place.
-    pub(super) fn put_rollback(
-        &mut self,
-        key: &EncodedKey,
-        protected: bool,
-        overlapped: Option<Overlapped>,
-    ) {
+    pub(super) fn put_rollback(&mut self, key: &EncodedKey, protected: bool, overlapped: Option<Overlapped>) {
         let record = match overlapped {
             None => Write::rollback(self.start_ts, protected),
             Some(Overlapped { write, gc_fence }) if protected => {

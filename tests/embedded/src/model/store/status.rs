@@ -1,0 +1,188 @@
+//! What became of a transaction: CheckTxnStatus, TxnHeartBeat, CheckSecondaryLocks.
+//!
+//! Whoever asks also settles: an expired or missing transaction is rolled back, a living one may be told to commit
+//! above the asker.
+//!
+//! Spec: `cluster.md` 7.9 to 7.11. TiKV: `txn/actions/check_txn_status.rs`, `txn/commands/check_secondary_locks.rs`.
+
+use tikv_proto::kvrpcpb::*;
+
+use super::admission::{Access, admit};
+use super::answer::Failure;
+use super::error::TxnError;
+use super::key::EncodedKey;
+use super::mvcc::Fate;
+use super::records::Lock;
+use super::txn::{IfMissing, Missing, Rollback, Txn};
+use super::{Engine, Place};
+
+impl Engine {
+    pub(super) fn check_txn_status(
+        &mut self,
+        at: Place<'_>,
+        request: CheckTxnStatusRequest,
+    ) -> Result<CheckTxnStatusResponse, Failure> {
+        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let key = EncodedKey::of(&request.primary_key);
+        place.check_point(key.as_bytes())?;
+        for ts in [request.lock_ts, request.current_ts, request.caller_start_ts] {
+            self.raise_max_ts(ts);
+        }
+        let mut txn = Txn::new(&self.columns, request.lock_ts);
+        let found = txn.lock(&key).cloned();
+        let response = match found {
+            Some(lock) if lock.start_ts == request.lock_ts => txn.status_of_lock(key, lock, &request)?,
+            other => txn.status_without_lock(&key, other, &request)?,
+        };
+        let changes = txn.into_changes();
+        self.columns.apply(changes);
+        Ok(response)
+    }
+
+    pub(super) fn txn_heart_beat(
+        &mut self,
+        at: Place<'_>,
+        request: TxnHeartBeatRequest,
+    ) -> Result<TxnHeartBeatResponse, Failure> {
+        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let key = EncodedKey::of(&request.primary_lock);
+        place.check_point(key.as_bytes())?;
+        let mut txn = Txn::new(&self.columns, request.start_version);
+        let Some(mut lock) = txn.own_lock(&key).cloned() else {
+            return Err(TxnError::TxnNotFound { start_ts: request.start_version, key: key.user() }.into());
+        };
+        lock.ttl_ms = lock.ttl_ms.max(request.advise_lock_ttl);
+        let lock_ttl = lock.ttl_ms;
+        txn.put_lock(key, lock);
+        let changes = txn.into_changes();
+        self.columns.apply(changes);
+        Ok(TxnHeartBeatResponse { lock_ttl, ..Default::default() })
+    }
+
+    pub(super) fn check_secondary_locks(
+        &mut self,
+        at: Place<'_>,
+        request: CheckSecondaryLocksRequest,
+    ) -> Result<CheckSecondaryLocksResponse, Failure> {
+        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        // No commit at a computed timestamp may overwrite a rollback record that is written here.
+        self.raise_max_ts(request.start_version);
+        let mut txn = Txn::new(&self.columns, request.start_version);
+        let mut response = CheckSecondaryLocksResponse::default();
+        for user in &request.keys {
+            let key = EncodedKey::of(user);
+            place.check_point(key.as_bytes())?;
+            match txn.check_secondary(&key) {
+                Secondary::Locked(info) => response.locks.push(*info),
+                Secondary::Committed(commit_ts) => {
+                    response = CheckSecondaryLocksResponse { commit_ts, ..Default::default() };
+                    break;
+                }
+                Secondary::RolledBack => {
+                    response = CheckSecondaryLocksResponse::default();
+                    break;
+                }
+            }
+        }
+        let changes = txn.into_changes();
+        self.columns.apply(changes);
+        Ok(response)
+    }
+}
+
+/// What a secondary key says about its transaction.
+#[derive(Debug)]
+enum Secondary {
+    /// Nothing yet.
+    Locked(Box<LockInfo>),
+    Committed(u64),
+    RolledBack,
+}
+
+impl Txn<'_> {
+    /// The status of a transaction that holds `lock` on the key said to be its primary.
+    fn status_of_lock(
+        &mut self,
+        key: EncodedKey,
+        mut lock: Lock,
+        request: &CheckTxnStatusRequest,
+    ) -> Result<CheckTxnStatusResponse, TxnError> {
+        if request.verify_is_primary && lock.primary != request.primary_key {
+            return Err(TxnError::PrimaryMismatch(Box::new(lock.info(&key))));
+        }
+        // The secondaries decide about an async-commit transaction.
+        if lock.async_commit.is_some() && !request.force_sync_commit {
+            return Ok(alive(&lock, Action::NoAction));
+        }
+        if lock.expired(request.current_ts) {
+            self.roll_back_lock(key, &lock, Rollback::Collapsing);
+            return Ok(CheckTxnStatusResponse {
+                action: Action::TtlExpireRollback.into(),
+                ..Default::default()
+            });
+        }
+        let caller = request.caller_start_ts;
+        // 0: the client of this transaction does not expect its commit timestamp to be bounded.
+        if lock.min_commit_ts != 0 && caller != u64::MAX && caller >= lock.min_commit_ts {
+            lock.min_commit_ts = caller.saturating_add(1).max(request.current_ts);
+            self.put_lock(key, lock.clone());
+        }
+        let passes = caller == u64::MAX || (caller != 0 && lock.min_commit_ts > caller);
+        Ok(alive(&lock, if passes { Action::MinCommitTsPushed } else { Action::NoAction }))
+    }
+
+    fn status_without_lock(
+        &mut self,
+        key: &EncodedKey,
+        other: Option<Lock>,
+        request: &CheckTxnStatusRequest,
+    ) -> Result<CheckTxnStatusResponse, TxnError> {
+        let action = match (request.rollback_if_not_exist, request.resolving_pessimistic_lock) {
+            (false, _) => IfMissing::Fail,
+            (true, true) => IfMissing::Ignore,
+            (true, false) => IfMissing::RollBack(Rollback::Protected),
+        };
+        let mut response = CheckTxnStatusResponse::default();
+        match self.settle_missing(key, other, action)? {
+            Missing::Committed(commit_ts) => response.commit_version = commit_ts,
+            Missing::RolledBack => {}
+            Missing::Unknown if action == IfMissing::Ignore => {
+                response.set_action(Action::LockNotExistDoNothing);
+            }
+            Missing::Unknown => response.set_action(Action::LockNotExistRollback),
+        }
+        Ok(response)
+    }
+
+    /// A secondary key without lock and record is rolled back, so that its late prewrite fails.
+    fn check_secondary(&mut self, key: &EncodedKey) -> Secondary {
+        let found = self.lock(key).cloned();
+        let other = match found {
+            Some(lock) if lock.start_ts == self.start_ts => {
+                return Secondary::Locked(Box::new(lock.info(key)));
+            }
+            other => other,
+        };
+        match self.fate(key) {
+            Fate::Committed(commit_ts) => Secondary::Committed(commit_ts),
+            Fate::RolledBack => Secondary::RolledBack,
+            Fate::Unknown { overlapped } => {
+                self.remember_rollback(key, other, Rollback::Protected);
+                self.put_rollback(key, true, overlapped);
+                self.collapse_rollback(key);
+                Secondary::RolledBack
+            }
+        }
+    }
+}
+
+fn alive(lock: &Lock, action: Action) -> CheckTxnStatusResponse {
+    // Whatever key was asked for, the client is told the one that the lock names.
+    let primary = EncodedKey::of(&lock.primary);
+    CheckTxnStatusResponse {
+        lock_ttl: lock.ttl_ms,
+        action: action.into(),
+        lock_info: Some(lock.info(&primary)),
+        ..Default::default()
+    }
+}
