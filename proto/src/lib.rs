@@ -1,7 +1,7 @@
 //! The wire schema of TiKV and PD: kvproto's messages and the gRPC paths of its methods.
 //!
 //! * One module a protobuf package: [`kvrpcpb::GetRequest`], [`tikvpb::batch_commands_request`], …
-//! * Every `bytes` field is a [`bytes::Bytes`]; decoded from a `Bytes` it shares that buffer and copies nothing.
+//! * Every `bytes` field is a [`prost::bytes::Bytes`]; decoded from a `Bytes` it shares that buffer and copies nothing.
 //! * [`methods`] has the path of each method (`methods::tikv::KV_GET`). There is no client and no server here: a
 //!   transport moves the encoded bytes.
 //!

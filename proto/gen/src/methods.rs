@@ -24,7 +24,11 @@ pub(crate) fn generate(files: &[FileDescriptorProto]) -> String {
             out += "    ];\n}\n";
         }
     }
-    out
+    out += "\n/// The paths of all methods, a list a service.\npub const ALL: &[&[&str]] = &[\n";
+    for service in files.iter().flat_map(|file| &file.service) {
+        out += &format!("    {}::ALL,\n", service.name().to_snake_case());
+    }
+    out + "];\n"
 }
 
 fn constant(method: &MethodDescriptorProto) -> String {

@@ -620,3 +620,19 @@ pub mod tso {
         GET_MIN_TS,
     ];
 }
+
+/// The paths of all methods, a list a service.
+pub const ALL: &[&[&str]] = &[
+    deadlock::ALL,
+    debug::ALL,
+    namespace::ALL,
+    keyspace::ALL,
+    meta_storage::ALL,
+    pd::ALL,
+    resource_manager::ALL,
+    router::ALL,
+    tikv::ALL,
+    versioned_kv::ALL,
+    trace_record_pub_sub::ALL,
+    tso::ALL,
+];
