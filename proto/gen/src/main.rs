@@ -14,7 +14,7 @@ mod schema;
 mod tree;
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What can go wrong between a `.proto` file and a Rust file.
@@ -28,6 +28,8 @@ enum Error {
     File { path: String, source: std::io::Error },
     #[error("{0} is not what the .proto files give; run `cargo run -p tikv-proto-gen`")]
     Stale(String),
+    #[error("CARGO_MANIFEST_DIR is not set; run through cargo")]
+    NotByCargo,
     #[error("unknown argument `{0}`; the only one is --check")]
     Argument(String),
 }
@@ -52,7 +54,7 @@ fn run(arguments: impl Iterator<Item = String>) -> Result<String, Error> {
             _ => return Err(Error::Argument(argument)),
         }
     }
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let proto = proto_folder()?;
     let files = schema::read(&proto.join("protos"))?;
     let mut made = messages::generate(files.clone())?;
     made.insert("methods.rs".to_owned(), methods::generate(&files));
@@ -65,4 +67,11 @@ fn run(arguments: impl Iterator<Item = String>) -> Result<String, Error> {
         tree::write(&folder, &made)?;
         Ok(format!("{} files written", made.len()))
     }
+}
+
+/// The folder of `tikv-proto`. Asked of the cargo that runs this, not of the one that built it: checkouts that share a
+/// target directory also share the program.
+fn proto_folder() -> Result<PathBuf, Error> {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).ok_or(Error::NotByCargo)?;
+    own.parent().map(PathBuf::from).ok_or(Error::NotByCargo)
 }

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_message_has_a_comment() {
-        let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("../protos");
+        let protos = crate::proto_folder().unwrap().join("protos");
         let (mut count, mut silent) = (0, Vec::new());
         for file in read(&protos).unwrap() {
             let (more, without) = silent_messages(&file);
