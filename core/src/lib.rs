@@ -17,6 +17,7 @@ pub mod config;
 pub mod error;
 pub mod machine;
 pub mod pd;
+pub mod region;
 pub mod request;
 pub mod start;
 pub mod stream;

@@ -43,31 +43,23 @@ impl Buckets {
         if !range.contains(key) {
             return None;
         }
-        // An empty bound is the open end if it is the last; else it is the open start, not above any key.
-        let last = self.keys.len().saturating_sub(1);
-        let bounds = self.keys.iter().enumerate();
-        let is_above = |at: usize, bound: &Key| bound.as_slice() > key || (at == last && at > 0 && bound.is_empty());
-        let above = bounds.clone().find(|&(at, bound)| is_above(at, bound)).map(|(at, _)| at);
-        let start = match above {
-            Some(at) => at.checked_sub(1).and_then(|below| self.keys.get(below)),
-            None => self.keys.last(),
+        let bounds = match self.keys.split_last() {
+            Some((last, rest)) if last.is_empty() && !rest.is_empty() => rest,
+            _ => &self.keys,
         };
-        let end = above.and_then(|at| self.keys.get(at));
-        let bucket = KeyRange { start: start.cloned().unwrap_or_default(), end: end.cloned().unwrap_or_default() };
-        Some(cut(&bucket, range))
+        let above = bounds.partition_point(|bound| bound.as_slice() <= key);
+        let start =
+            above.checked_sub(1).and_then(|below| bounds.get(below)).map_or(&range.start, |bound| bound);
+        // Whatever order the bounds have, the search has seen that `key` is between these two.
+        Some(cut(start, bounds.get(above), range))
     }
 }
 
-/// The part of `bucket` within `range`; the whole range if that is nothing.
+/// The part of `range` between two bounds.
 ///
 /// client-go: `internal/locate/region_cache.go: clampBucketToRegion`.
-fn cut(bucket: &KeyRange, range: &KeyRange) -> KeyRange {
-    let start = (&bucket.start).max(&range.start);
-    let end = match (bucket.end.is_empty(), range.end.is_empty()) {
-        (true, _) => &range.end,
-        (false, true) => &bucket.end,
-        (false, false) => (&bucket.end).min(&range.end),
-    };
-    let cut = KeyRange { start: start.clone(), end: end.clone() };
-    if cut.is_empty() { range.clone() } else { cut }
+fn cut(start: &Key, end: Option<&Key>, range: &KeyRange) -> KeyRange {
+    let within = |end: &&Key| range.end.is_empty() || **end < range.end;
+    let end = end.filter(within).unwrap_or(&range.end);
+    KeyRange { start: start.max(&range.start).clone(), end: end.clone() }
 }

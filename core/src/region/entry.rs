@@ -9,7 +9,9 @@ use arc_swap::ArcSwapOption;
 
 use super::buckets::Buckets;
 use crate::machine::report::StaleReason;
-use crate::types::{Instant, KeyRange, Located, Peer, PeerId, PeerRole, RegionInfo, RegionVersion, StoreId};
+use crate::types::{
+    Instant, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+};
 
 /// A region as PD describes it, with what its [`RegionInfo`] does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +142,10 @@ impl Entry {
         self.version
     }
 
+    pub(super) const fn id(&self) -> &RegionId {
+        &self.version.id
+    }
+
     /// The keys it holds.
     #[must_use]
     pub const fn range(&self) -> &KeyRange {
@@ -218,15 +224,12 @@ impl Entry {
         self.frozen.store(true, Ordering::Relaxed);
     }
 
-    /// Makes `peer` the leader, if it is one of the entry's.
+    /// Makes `peer` the leader; whether it was not before. `None`: it is none of the entry's peers.
     ///
     /// It need not be a voter as far as we know: who says that it leads knows better.
-    pub(super) fn follow(&self, peer: PeerId, store: StoreId) -> bool {
-        let Some(at) = self.peers.iter().position(|known| known.id == peer && known.store == store) else {
-            return false;
-        };
-        self.leader.store(at, Ordering::Relaxed);
-        true
+    pub(super) fn follow(&self, peer: PeerId, store: StoreId) -> Option<bool> {
+        let at = self.peers.iter().position(|known| known.id == peer && known.store == store)?;
+        Some(self.leader.swap(at, Ordering::Relaxed) != at)
     }
 
     /// Moves on to the next voter if the leader is still on `store`: of many failures one moves it.

@@ -160,7 +160,11 @@ impl Fences {
     }
 
     /// How many entries are not above `query`; `entry` gives them by index.
-    fn count_up_to<'a, O: Order>(&self, query: &O::Query, entry: impl Fn(usize) -> Option<&'a Entry>) -> usize {
+    fn count_up_to<'a, O: Order>(
+        &self,
+        query: &O::Query,
+        entry: impl Fn(usize) -> Option<&'a Entry>,
+    ) -> usize {
         let head = match O::probe(query, &self.prefix) {
             Probe::Below => return 0,
             Probe::Above => return self.heads.len(),
@@ -205,7 +209,8 @@ impl<O: Order> Chunk<O> {
 
     fn insert(&mut self, at: usize, entry: Arc<Entry>) {
         self.entries.insert(at, entry);
-        let (Some(first), Some(last), Some(new)) = (self.entries.first(), self.entries.last(), self.entries.get(at))
+        let (Some(first), Some(last), Some(new)) =
+            (self.entries.first(), self.entries.last(), self.entries.get(at))
         else {
             return;
         };
@@ -281,7 +286,7 @@ impl<O: Order> Sorted<O> {
     }
 
     /// The entries from the last that is not above `query` on; all if there is none.
-    pub(super) fn from_floor(&self, query: &O::Query) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn onward(&self, query: &O::Query) -> impl Iterator<Item = &Arc<Entry>> {
         let (chunk, count) = self.place(query);
         let skipped = count.saturating_sub(1);
         self.chunks.iter().skip(chunk).flat_map(|chunk| &chunk.entries).skip(skipped)
