@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use tikv_proto::kvrpcpb;
 use tikv_proto::tikvpb::{self, batch_commands_request::request, batch_commands_response::response};
 
@@ -35,12 +36,19 @@ pub enum Call {
         /// The encoded request.
         body: Bytes,
     },
+    /// A health check of whichever server.
+    Health {
+        /// The server.
+        node: Node,
+        /// The encoded request.
+        body: Bytes,
+    },
     /// To a store.
     Store {
         /// The store's id.
         store: u64,
         /// What it is asked.
-        command: Command,
+        command: Box<Command>,
     },
 }
 
@@ -49,9 +57,9 @@ pub enum Call {
 #[non_exhaustive]
 pub enum Reply {
     /// A store's answer.
-    Store(Answer),
-    /// PD's answer, encoded.
-    Pd(Bytes),
+    Store(Box<Answer>),
+    /// The encoded answer of PD or of a health check.
+    Bytes(Bytes),
     /// With a status.
     Fail(Status),
     /// Not at all: nothing will ever be heard of it.
@@ -118,6 +126,28 @@ impl Default for Health {
     }
 }
 
+/// The method of a health check, as rules name it.
+pub const HEALTH_CHECK: &str = "Check";
+/// The path of a health check.
+pub const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
+
+/// Every server serves, but knows no service by name.
+// gRPC: grpc/health/v1/health.proto
+fn health_check(body: &Bytes) -> Result<Bytes, Status> {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Request {
+        #[prost(string, tag = "1")]
+        service: String,
+    }
+    let request = Request::decode(body.clone())
+        .map_err(|error| Status::new(Code::Internal, format!("no health check request: {error}")))?;
+    if !request.service.is_empty() {
+        return Err(Status::new(Code::NotFound, "unknown service"));
+    }
+    // Field 1, a number: SERVING.
+    Ok(Bytes::from_static(&[0x08, 0x01]))
+}
+
 /// Shorter delays of an `Empty` command are none.
 // TiKV: src/server/service/kv.rs: future_handle_empty
 const LEAST_EMPTY_DELAY: Duration = Duration::from_millis(10);
@@ -149,6 +179,7 @@ impl Cluster {
             Call::Pd { member, path, .. } => {
                 CallFacts::new(Node::Pd(*member), path.rsplit('/').next().unwrap_or(path), 0)
             }
+            Call::Health { node, .. } => CallFacts::new(*node, HEALTH_CHECK, 0),
             Call::Store { store, command } => {
                 CallFacts::new(Node::Store(*store), command.method(), command.region())
             }
@@ -200,7 +231,7 @@ impl Cluster {
     fn refused(&self, refusal: &crate::control::Refusal, call: &Call) -> Option<Reply> {
         let Call::Store { store, command } = call else { return None };
         let error = refusal.error(&self.topology, *store, command.region());
-        command.refused(error).map(Reply::Store)
+        command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
     }
 
     /// Executes a call, past all faults.
@@ -209,9 +240,10 @@ impl Cluster {
             Call::Pd { member, follower_may, path, body } => {
                 let mut asked = Asked::new(&mut self.topology, member, now);
                 asked.follower_may = follower_may;
-                Met::Now(self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Pd))
+                Met::Now(self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Bytes))
             }
-            Call::Store { store, command } => self.command(now, store, command),
+            Call::Health { body, .. } => Met::Now(health_check(&body).map_or_else(Reply::Fail, Reply::Bytes)),
+            Call::Store { store, command } => self.command(now, store, *command),
         }
     }
 
@@ -236,12 +268,12 @@ impl Cluster {
             // No timestamp is resolved: stale reads are served by leaders only.
             Command::SafeTs(_) => Answer::SafeTs(kvrpcpb::StoreSafeTsResponse { safe_ts: 0 }),
         };
-        Met::Now(Reply::Store(answer))
+        Met::Now(Reply::Store(Box::new(answer)))
     }
 
     fn empty(&mut self, now: Now, ask: &tikvpb::BatchCommandsEmptyRequest) -> Met {
         let answer = tikvpb::BatchCommandsEmptyResponse { test_id: ask.test_id };
-        let reply = Reply::Store(Answer::Batched(response::Cmd::Empty(answer)));
+        let reply = Reply::Store(Box::new(Answer::Batched(response::Cmd::Empty(answer))));
         let delay = Duration::from_millis(ask.delay_time);
         if delay < LEAST_EMPTY_DELAY {
             return Met::Now(reply);
@@ -298,7 +330,6 @@ impl Cluster {
 
     fn resume(&mut self, now: Now, token: Token) {
         let reply = match self.waiting.remove(&token) {
-            // Its caller has given it up.
             None => return,
             Some(Waiting::Reply(reply)) => *reply,
             Some(Waiting::Call(call)) => match self.run(now, *call) {
@@ -324,11 +355,6 @@ impl Cluster {
     /// What has become ready since it was last asked.
     pub fn take_replies(&mut self) -> VecDeque<(Token, Reply)> {
         std::mem::take(&mut self.replies)
-    }
-
-    /// Forgets a waiting call whose caller is gone. A call that has not been executed never will be.
-    pub fn forget(&mut self, token: Token) {
-        self.waiting.remove(&token);
     }
 
     /// The rules that make calls fail.

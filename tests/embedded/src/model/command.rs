@@ -30,6 +30,7 @@ pub enum Command {
 /// The answer to a [`Command`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "the large variant is the usual one")]
 #[allow(missing_docs, reason = "the variants are those of the commands")]
 pub enum Answer {
     Batched(response::Cmd),

@@ -4,6 +4,7 @@
 //! and a simulator drive the same code.
 //!
 //! * [`clock`]: the time that is passed in.
+//! * [`layout`]: the regions that a cluster starts with.
 //! * [`key`]: the memory-comparable form of keys, in which region bounds of transactional data stand.
 //! * [`region`]: [`Topology`], the stores and regions with their epochs, peers and leaders. The only truth
 //!   about who serves which key: the stores check requests against it, PD describes it.
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod key;
+pub mod layout;
 pub mod pd;
 pub mod region;
 pub mod split;
@@ -27,6 +29,7 @@ mod store_split;
 pub use clock::Now;
 pub use cluster::{Call, Cluster, Met, Reply, Token};
 pub use command::{Answer, Command};
+pub use layout::Layout;
 pub use pd::{Member, Pd};
 pub use region::{Peer, PeerRole, Region, Store, StoreState, Topology, TopologyError};
 pub use status::{Code, Status};

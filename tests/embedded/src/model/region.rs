@@ -186,35 +186,17 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// No store and no region; [`super::layout`] fills it.
+    pub(super) fn empty() -> Self {
+        Self { stores: BTreeMap::new(), regions: BTreeMap::new(), starts: BTreeMap::new(), last_id: 0 }
+    }
+
     /// One region over all keys with a peer on each of the first `replicas` stores, led by the first store.
     ///
     /// `addresses` are the stores'; they get the ids from 1 on.
     #[must_use]
     pub fn new(addresses: &[String], replicas: usize) -> Self {
-        let mut topology =
-            Self { stores: BTreeMap::new(), regions: BTreeMap::new(), starts: BTreeMap::new(), last_id: 0 };
-        for address in addresses {
-            topology.add_store(address.clone(), Vec::new());
-        }
-        let stores: Vec<u64> = topology.stores.keys().copied().take(replicas.max(1)).collect();
-        let id = topology.next_id();
-        let peers: Vec<Peer> = stores
-            .into_iter()
-            .map(|store| Peer { id: topology.next_id(), store, role: PeerRole::Voter })
-            .collect();
-        let region = Region {
-            id,
-            start: Bytes::new(),
-            end: Bytes::new(),
-            version: 1,
-            conf_ver: 1,
-            leader: peers.first().map(|peer| peer.id),
-            peers,
-            // TiKV: a region's first leader is elected above the term that bootstrapping writes.
-            term: 6,
-        };
-        topology.put(region);
-        topology
+        super::layout::Layout::new(addresses.to_vec(), replicas).build()
     }
 
     /// The next id of the cluster.

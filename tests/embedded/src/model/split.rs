@@ -89,6 +89,24 @@ impl Topology {
         Ok(())
     }
 
+    /// Moves every leader on `store` to the next voter of its region; regions without one keep theirs.
+    pub fn fail_over(&mut self, store: u64) {
+        for region in self.regions.values_mut().filter(|region| region.led_by(store)) {
+            let at = region.peers.iter().position(|peer| peer.store == store).unwrap_or(0);
+            let others = region.peers.iter().cycle().skip(at + 1).take(region.peers.len());
+            let next = others.filter(|peer| peer.store != store).find(|peer| peer.role == PeerRole::Voter);
+            if let Some(next) = next.copied() {
+                region.leader = Some(next.id);
+                region.term += 1;
+            }
+        }
+    }
+
+    /// Sets when all stores started, in seconds since the Unix epoch.
+    pub fn set_started(&mut self, unix_s: u64) {
+        self.stores.values_mut().for_each(|store| store.started_unix_s = unix_s);
+    }
+
     /// Leaves `region` without leader, as during an election.
     ///
     /// # Errors

@@ -32,6 +32,20 @@ use super::status::{Code, Status};
 pub use regions::wire_region;
 use tso::Oracle;
 
+/// The paths that a PD server knows; not all of them are served.
+pub const METHODS: &[&str] = methods::pd::ALL;
+
+/// The answer to a path that is none of [`METHODS`].
+// grpc-go: server.go: handleStream
+#[must_use]
+pub fn unknown_method(path: &str) -> Status {
+    match path.trim_start_matches('/').split_once('/') {
+        Some(("pdpb.PD", _)) => Status::unimplemented(path),
+        Some((service, _)) => Status::new(Code::Unimplemented, format!("unknown service {service}")),
+        None => Status::new(Code::Unimplemented, format!("malformed method name: {path:?}")),
+    }
+}
+
 /// One PD server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

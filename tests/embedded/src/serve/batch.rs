@@ -1,0 +1,204 @@
+//! A store's `BatchCommands` stream.
+//!
+//! All frames that have come are taken together, their commands run under one lock, and what is ready is answered in
+//! one frame; what waits is answered when it is ready, so that no command holds up another. A lost answer is one that
+//! never comes.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+use tikv_proto::tikvpb::BatchCommandsRequest;
+use tikv_proto::tikvpb::batch_commands_request::request;
+use tikv_proto::tikvpb::batch_commands_response::Response;
+use tokio::sync::mpsc;
+
+use super::dispatch::Served;
+use super::grpc::{Gone, open_message, seal};
+use super::shared::Waiter;
+use crate::model::{Answer, Call, Code, Command, Reply, Status};
+
+/// A frame of answers is closed at this size, so that a client's limit of a message is met.
+const FULL: usize = 3 << 20;
+/// `BatchCommandsResponse.responses`
+const RESPONSES: u32 = 1;
+/// `BatchCommandsResponse.request_ids`
+const REQUEST_IDS: u32 = 2;
+
+/// What is ready to be sent, and how the stream ends if it does.
+///
+/// Answers are encoded as they come: decoded ones are large, and a frame has many.
+#[derive(Debug)]
+struct Ready {
+    full: Vec<Bytes>,
+    frame: BytesMut,
+    ids: Vec<u64>,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+enum End {
+    Status(Status),
+    Broken,
+}
+
+impl Ready {
+    fn new() -> Self {
+        Self { full: Vec::new(), frame: open_message(0), ids: Vec::new(), end: None }
+    }
+
+    fn add(&mut self, id: u64, reply: Reply) {
+        match reply {
+            Reply::Store(answer) => {
+                // No other answer belongs to a command of a batch.
+                if let Answer::Batched(answer) = *answer {
+                    self.push(id, &Response { cmd: Some(answer) });
+                }
+            }
+            Reply::Fail(status) => self.end = Some(End::Status(status)),
+            Reply::Broken => self.end = Some(End::Broken),
+            Reply::Lost | Reply::Bytes(_) => {}
+        }
+    }
+
+    fn push(&mut self, id: u64, response: &Response) {
+        prost::encoding::message::encode(RESPONSES, response, &mut self.frame);
+        self.ids.push(id);
+        if self.frame.len() >= FULL {
+            self.close_frame();
+        }
+    }
+
+    fn close_frame(&mut self) {
+        if self.ids.is_empty() {
+            return;
+        }
+        prost::encoding::uint64::encode_packed(REQUEST_IDS, &self.ids, &mut self.frame);
+        self.ids.clear();
+        self.full.push(seal(std::mem::replace(&mut self.frame, open_message(0))));
+    }
+
+    /// All that is ready, as framed messages: one, unless they would be too many bytes.
+    fn frames(&mut self) -> Vec<Bytes> {
+        self.close_frame();
+        std::mem::take(&mut self.full)
+    }
+}
+
+/// Serves the stream until either side ends it.
+pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
+    served.outgoing = served.outgoing.open()?;
+    let (late, mut later) = mpsc::unbounded_channel();
+    // The client has sent all it will; what waits is still answered.
+    let mut half_closed = false;
+    // Commands that are answered later.
+    let mut waiting: usize = 0;
+    loop {
+        let mut ready = Ready::new();
+        tokio::select! {
+            biased;
+            frames = served.incoming.ready(), if !half_closed => match frames {
+                Ok(frames) if frames.is_empty() => half_closed = true,
+                Ok(frames) => waiting += run(&served, store, frames, &late, &mut ready),
+                Err(status) => ready.end = Some(End::Status(status)),
+            },
+            Some((id, reply)) = later.recv(), if waiting > 0 => {
+                waiting -= 1;
+                ready.add(id, reply);
+            }
+            () = served.outgoing.gone(), if half_closed => return Err(Gone),
+        }
+        while let Ok((id, reply)) = later.try_recv() {
+            waiting = waiting.saturating_sub(1);
+            ready.add(id, reply);
+        }
+        for frame in ready.frames() {
+            served.outgoing.send(frame).await?;
+        }
+        match ready.end {
+            Some(End::Status(status)) => return served.outgoing.finish(Err(status)),
+            Some(End::Broken) => {
+                served.outgoing.reset();
+                return Ok(());
+            }
+            None if half_closed && waiting == 0 => return served.outgoing.finish(Ok(())),
+            None => {}
+        }
+    }
+}
+
+/// Runs the commands of `frames`; returns how many are answered later.
+fn run(
+    served: &Served,
+    store: u64,
+    frames: VecDeque<Bytes>,
+    late: &mpsc::UnboundedSender<(u64, Reply)>,
+    ready: &mut Ready,
+) -> usize {
+    let mut waiting = 0;
+    served.shared.call_all(|call| {
+        for frame in frames {
+            let frame = match BatchCommandsRequest::decode(frame) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    let status = Status::new(Code::Internal, format!("no batch of commands: {error}"));
+                    ready.end = Some(End::Status(status));
+                    return;
+                }
+            };
+            for (id, asked) in frame.request_ids.into_iter().zip(frame.requests) {
+                let command = match asked.cmd {
+                    Some(request::Cmd::Import(_)) => {
+                        let status = Status::new(Code::Unimplemented, "import is not served");
+                        ready.end = Some(End::Status(status));
+                        return;
+                    }
+                    Some(command) => Box::new(Command::Batched(command)),
+                    None => {
+                        // A command that the store does not know: the answer is there, and empty.
+                        // TiKV: src/server/service/kv.rs: handle_batch_commands_request
+                        ready.push(id, &Response { cmd: None });
+                        continue;
+                    }
+                };
+                let waiter = || Waiter::Batch(late.clone(), id);
+                match call(Call::Store { store, command }, &waiter) {
+                    Some(reply) => ready.add(id, reply),
+                    None => waiting += 1,
+                }
+                if ready.end.is_some() {
+                    return;
+                }
+            }
+        }
+    });
+    waiting
+}
+
+#[cfg(test)]
+mod tests {
+    use tikv_proto::kvrpcpb::RawGetResponse;
+    use tikv_proto::tikvpb::BatchCommandsResponse;
+    use tikv_proto::tikvpb::batch_commands_response::response;
+
+    use super::*;
+    use crate::serve::grpc::PREFIX;
+
+    #[test]
+    fn big_answers_go_into_several_frames_and_keep_their_ids() {
+        let mut ready = Ready::new();
+        for id in 0..10 {
+            let value = Bytes::from(vec![7; 1 << 20]);
+            let answer = RawGetResponse { value, ..Default::default() };
+            ready.add(id, Reply::Store(Box::new(Answer::Batched(response::Cmd::RawGet(answer)))));
+        }
+        let frames = ready.frames();
+        assert_eq!(frames.len(), 4, "three of three answers, one of one");
+        let ids: Vec<u64> = frames
+            .into_iter()
+            .map(|frame| BatchCommandsResponse::decode(frame.slice(PREFIX..)).expect("a whole message"))
+            .flat_map(|answers| answers.request_ids)
+            .collect();
+        assert_eq!(ids, (0..10).collect::<Vec<u64>>());
+    }
+}
