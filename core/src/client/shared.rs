@@ -86,6 +86,12 @@ impl Stores {
         self.change(store, None);
     }
 
+    /// Hands over a command that the registry held back.
+    pub(crate) fn forward(&self, store: StoreId, command: StreamCommand) {
+        // Without a stream the command is dropped, and its asker learns that.
+        self.with(store, |mailbox| mailbox.tell(command));
+    }
+
     fn change(&self, store: StoreId, mailbox: Option<&Arc<Mailbox<StreamCommand>>>) {
         let before = self.0.rcu(|table| {
             let mut table = table.as_ref().clone();

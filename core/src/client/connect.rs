@@ -1,0 +1,190 @@
+//! Connecting: finds PD, then starts the client's service tasks.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::Client;
+use super::background::Background;
+use super::host::{Host, Surroundings};
+use super::runtime::{ConnectOptions, Runtime};
+use super::shared::{Inner, Parts, SpaceState, Stores};
+use super::wire::Wire;
+use crate::codec::Mode;
+use crate::config::Config;
+use crate::error::Error;
+use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, Service, TicketId};
+use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
+use crate::region::Directory;
+use crate::region::loader::{LoaderConfig, RegionLoader};
+use crate::store::{Registry, RegistryEffect};
+use crate::stream::{StoreStream, StreamCommand};
+use crate::timers::Timers;
+use crate::tso::TsoBatcher;
+use crate::types::{ClusterId, Instant, StoreId};
+
+/// The queues, seeds and connections that every service task gets.
+struct Founder {
+    runtime: Arc<dyn Runtime>,
+    config: Config,
+    pd: Arc<Mailbox<PdCommand>>,
+    seeds: fastrand::Rng,
+}
+
+impl Founder {
+    fn mailbox<C>(&self) -> Arc<Mailbox<C>> {
+        Arc::new(Mailbox::new(self.config.max_waiting))
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let mut options = self.config.connection.clone();
+        options.security = self.config.security.clone();
+        options
+    }
+
+    fn start<S>(
+        &mut self,
+        service: S,
+        mailbox: &Arc<Mailbox<S::Command>>,
+        report: impl FnMut(&Feedback, Instant) + Send + 'static,
+        special: impl FnMut(S::Special) + Send + 'static,
+    ) where
+        S: Service + Send + Unpin + 'static,
+        S::Command: Send + 'static,
+        S::Timer: Send + Unpin + 'static,
+        S::Special: Send + 'static,
+    {
+        let around = Surroundings {
+            mailbox: Arc::clone(mailbox),
+            runtime: Arc::clone(&self.runtime),
+            pd: Arc::clone(&self.pd),
+            wire: Wire::new(Arc::clone(&self.runtime), self.options()),
+            seed: self.seeds.u64(..),
+            report: Box::new(report),
+            special: Box::new(special),
+        };
+        Host::spawn(service, around);
+    }
+
+    fn space(&mut self, mode: Mode) -> Arc<SpaceState> {
+        let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox() });
+        let loader = Arc::clone(&space.loader);
+        let config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
+        // The task holds the directory only weakly: it ends with the client.
+        let directory = Arc::downgrade(&space);
+        let report = move |feedback: &Feedback, now| {
+            if let Some(space) = directory.upgrade() {
+                space.directory.apply(feedback, now);
+            }
+        };
+        self.start(RegionLoader::new(config), &loader, report, |never| match never {});
+        space
+    }
+}
+
+/// Ends the tasks of a client that was not finished: connecting failed, or was dropped.
+struct Unfinished(Option<Arc<Mailbox<PdCommand>>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(pd) = &self.0 {
+            pd.shut();
+        }
+    }
+}
+
+/// See [`Client::connect`].
+pub(super) async fn connect(
+    runtime: Arc<dyn Runtime>,
+    endpoints: &[impl AsRef<str>],
+    config: Config,
+) -> Result<Client, Error> {
+    let endpoints = parse_endpoints(endpoints)?;
+    let seed = config.seed.unwrap_or_else(|| runtime.wall().0.rotate_left(32) ^ runtime.now().0);
+    let mut founder = Founder {
+        runtime,
+        pd: Arc::new(Mailbox::new(config.max_waiting)),
+        seeds: fastrand::Rng::with_seed(seed),
+        config,
+    };
+    let pd = Arc::clone(&founder.pd);
+    let mut unfinished = Unfinished(Some(Arc::clone(&pd)));
+    let pd_config = PdConfig::new(endpoints, founder.config.connect_timeout, founder.config.pd_timeout);
+    founder.start(PdService::new(pd_config), &pd, |_, _| {}, |never| match never {});
+    let cluster = find_cluster(&pd).await?;
+    unfinished.0 = None;
+    Ok(Client::new(Arc::new(found(founder, cluster, seed))))
+}
+
+/// Asks PD for its cluster; ends within the connect time-out, which PD's service keeps.
+async fn find_cluster(pd: &Mailbox<PdCommand>) -> Result<ClusterId, Error> {
+    const CONNECT: &str = "connect";
+    let seat = Arc::new(Seat::default());
+    let asker = Asker::new(Arc::clone(&seat), TicketId::new(0, 0));
+    if pd.ask(PdCommand::Connect { asker }).is_err() {
+        return Err(Error::of_fault(CONNECT, Fault::Overloaded));
+    }
+    let (_, completion) = poll_fn(|cx| {
+        seat.register(cx.waker());
+        seat.next().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await;
+    match completion {
+        Completion::Answer(Answer::Pd(PdReply::Leader { cluster, .. })) => Ok(cluster),
+        Completion::Fault(fault) => Err(Error::of_fault(CONNECT, fault)),
+        other => Err(Error::Corrupt { operation: CONNECT, detail: format!("{other:?}").into() }),
+    }
+}
+
+/// Starts every service task.
+fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
+    let timers = founder.mailbox();
+    founder.start(Timers::default(), &timers, |_, _| {}, |never| match never {});
+    let tso = founder.mailbox();
+    founder.start(TsoBatcher::default(), &tso, |_, _| {}, |never| match never {});
+    let raw = founder.space(Mode::Raw);
+    let txn = founder.space(Mode::Txn);
+    let stores = Arc::new(Stores::default());
+    let registry = founder.mailbox();
+    let special = launcher(&mut founder, Arc::clone(&stores));
+    founder.start(Registry::default(), &registry, |_, _| {}, special);
+    let background = founder.mailbox();
+    Background::spawn(Arc::clone(&background), Arc::clone(&founder.runtime));
+    Inner::new(Parts {
+        clock: founder.runtime,
+        config: founder.config,
+        cluster,
+        seed,
+        stores,
+        registry,
+        timers,
+        tso,
+        pd: founder.pd,
+        background,
+        raw,
+        txn,
+    })
+}
+
+/// Carries out what the registry decides about the streams of stores.
+fn launcher(founder: &mut Founder, stores: Arc<Stores>) -> impl FnMut(RegistryEffect) + Send + 'static {
+    let mut founder = Founder {
+        runtime: Arc::clone(&founder.runtime),
+        config: founder.config.clone(),
+        pd: Arc::clone(&founder.pd),
+        seeds: founder.seeds.fork(),
+    };
+    let mut launch = move |stores: &Stores, store: StoreId, address| {
+        let mailbox: Arc<Mailbox<StreamCommand>> = founder.mailbox();
+        let stream = StoreStream::new(address, founder.config.stream.clone());
+        founder.start(stream, &mailbox, |_, _| {}, |never| match never {});
+        stores.put(store, &mailbox);
+    };
+    move |effect| match effect {
+        RegistryEffect::Launch { store, address } | RegistryEffect::Move { store, address } => {
+            launch(&stores, store, address);
+        }
+        RegistryEffect::Forward { store, command } => stores.forward(store, command),
+        RegistryEffect::Remove { store } => stores.remove(store),
+    }
+}

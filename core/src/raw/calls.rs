@@ -1,0 +1,186 @@
+//! Raw calls as values: refine one, then await it.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::RawClient;
+use super::single::{DeleteMachine, GetMachine, PutMachine};
+use crate::backoff::{Allowance, Budget, Tuning};
+use crate::client::{Checked, Client, Pending, Space, Terms};
+use crate::error::{Error, InputError};
+use crate::types::{Key, ShownKey};
+
+/// What every raw call has: its client, and its time.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) raw: RawClient,
+    pub(super) deadline: Option<Duration>,
+}
+
+impl Common {
+    pub(super) fn new(raw: &RawClient) -> Self {
+        Self { raw: raw.clone(), deadline: None }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.raw.client
+    }
+
+    pub(super) fn redacted(&self) -> bool {
+        self.client().config().redact_keys
+    }
+
+    fn shown(&self, key: &Key) -> ShownKey {
+        ShownKey::new(key.clone(), self.redacted())
+    }
+
+    /// Refuses a key that TiKV refuses, before anything is sent.
+    pub(super) fn check_key(&self, operation: &'static str, key: &Key) -> Result<(), Error> {
+        let limit = self.client().config().max_key;
+        if key.is_empty() {
+            return Err(InputError::EmptyKey { operation }.into());
+        }
+        if key.len() > limit {
+            return Err(InputError::KeyTooLarge { key: self.shown(key), size: key.len(), limit }.into());
+        }
+        Ok(())
+    }
+
+    /// Refuses an entry that TiKV or the configuration refuses.
+    pub(super) fn check_entry(&self, operation: &'static str, key: &Key, value: &Bytes) -> Result<(), Error> {
+        self.check_key(operation, key)?;
+        if value.is_empty() {
+            return Err(InputError::EmptyValue { operation, key: self.shown(key) }.into());
+        }
+        let (size, limit) = (key.len() + value.len(), self.client().config().max_entry);
+        if size > limit {
+            return Err(InputError::EntryTooLarge { key: self.shown(key), size, limit }.into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn pending<M: crate::machine::Machine>(
+        &self,
+        machine: Result<M, Error>,
+    ) -> Pending<Checked<M>> {
+        let inner = self.client().inner();
+        let patience = self.deadline.unwrap_or(inner.config.deadline);
+        let terms = Terms {
+            deadline: inner.clock.now() + patience,
+            budget: || Budget::new(Allowance::RAW, Tuning::default()),
+            space: Space::Raw,
+        };
+        Pending::new(inner.clone(), terms, Checked::new(machine))
+    }
+}
+
+macro_rules! deadline {
+    () => {
+        /// Gives the whole call this much time instead of the client's default.
+        pub fn deadline(mut self, patience: Duration) -> Self {
+            self.common.deadline = Some(patience);
+            self
+        }
+    };
+}
+pub(super) use deadline;
+
+/// A [`RawClient::get`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Get {
+    common: Common,
+    key: Key,
+}
+
+impl Get {
+    pub(super) fn new(raw: &RawClient, key: Key) -> Self {
+        Self { common: Common::new(raw), key }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for Get {
+    type Output = <GetMachine as crate::machine::Machine>::Output;
+    type IntoFuture = Pending<Checked<GetMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let common = self.common;
+        let machine = common
+            .check_key("raw get", &self.key)
+            .map(|()| GetMachine::new(self.key, common.raw.cf, common.redacted()));
+        common.pending(machine)
+    }
+}
+
+/// A [`RawClient::put`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Put {
+    common: Common,
+    key: Key,
+    value: Bytes,
+    ttl_s: u64,
+}
+
+impl Put {
+    pub(super) fn new(raw: &RawClient, key: Key, value: Bytes) -> Self {
+        Self { common: Common::new(raw), key, value, ttl_s: 0 }
+    }
+
+    deadline!();
+
+    /// Lets the entry live for `ttl`, in whole seconds (rounded up); the cluster must have TTL enabled.
+    ///
+    /// client-go: `rawkv/rawkv.go: PutWithTTL`.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_s = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        self
+    }
+}
+
+impl IntoFuture for Put {
+    type Output = <PutMachine as crate::machine::Machine>::Output;
+    type IntoFuture = Pending<Checked<PutMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let common = self.common;
+        let machine = common.check_entry("raw put", &self.key, &self.value).map(|()| {
+            let raw = &common.raw;
+            PutMachine::new(self.key, self.value, raw.cf, self.ttl_s, raw.atomic, common.redacted())
+        });
+        common.pending(machine)
+    }
+}
+
+/// A [`RawClient::delete`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Delete {
+    common: Common,
+    key: Key,
+}
+
+impl Delete {
+    pub(super) fn new(raw: &RawClient, key: Key) -> Self {
+        Self { common: Common::new(raw), key }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for Delete {
+    type Output = <DeleteMachine as crate::machine::Machine>::Output;
+    type IntoFuture = Pending<Checked<DeleteMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let common = self.common;
+        let machine = common.check_key("raw delete", &self.key).map(|()| {
+            DeleteMachine::new(self.key, common.raw.cf, common.raw.atomic, common.redacted())
+        });
+        common.pending(machine)
+    }
+}

@@ -1,0 +1,303 @@
+//! The machine of one request to one region.
+//!
+//! ```text
+//!              known                     answer
+//! Locating ------------> InFlight ------------------> reply
+//!   |  ^  \  unknown        |  region error or no answer
+//!   |  |   v                v
+//!   |  | Loading        (classify)
+//!   |  |   |             |      \  pause
+//!   |  +---+             |       v
+//!   |  ^-----------------+    BackingOff
+//!   |  ^-------------------------+
+//!   v
+//! regroup: the region is not the one the request was made for
+//! ```
+//!
+//! | phase | completion | next | effects |
+//! |---|---|---|---|
+//! | Locating | (fact) known, of the wanted version | InFlight | call |
+//! | Locating | (fact) known, of another version than the request was made for | ends: regroup | – |
+//! | Locating | (fact) unknown | Loading | ask for the region |
+//! | Loading | region | Locating | – |
+//! | InFlight | answer without region error | ends: reply | – |
+//! | InFlight | region error, no answer | as [`classify`](super::classify) says | report, timer |
+//! | BackingOff | fired | Locating | – |
+//! | any | interrupted | ends: failure | – |
+//!
+//! client-go: `internal/locate/region_request.go: SendReqCtx`.
+
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::classify::{Reaction, Situation, Verdict, classify, classify_transport};
+use crate::backoff::{Attempts, Exhausted, Kind};
+use crate::codec::Mode;
+use crate::error::Error;
+use crate::machine::{Attempt, Cx, Fault, Fired, Place, Ticket};
+use crate::request::{Request, response};
+use crate::types::{Key, Located, RegionVersion};
+
+/// What an attempt may take. client-go: `internal/client/client.go: ReadTimeoutShort`.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+/// How many hints are followed one after the other before a pause: two stores that name each other must not be asked in
+/// a circle as fast as they answer.
+const HINTS: u32 = 3;
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Route {
+    /// To the region that holds the key, whichever that is.
+    Key(Key),
+    /// To the region that holds the keys just below the key; empty: to the last region.
+    Below(Key),
+    /// To this region, in this version only: the request was made for its range. The key is one within it.
+    Region {
+        /// A key of the region.
+        key: Key,
+        /// The region.
+        region: RegionVersion,
+    },
+}
+
+/// An answer without region error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The encoded response.
+    pub body: Bytes,
+    /// The region that answered.
+    pub from: Located,
+}
+
+impl Reply {
+    /// The response as its message.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is none.
+    pub fn decode<R: Message + Default>(self, operation: &'static str) -> Result<R, Error> {
+        R::decode(self.body).map_err(|error| Error::corrupt(operation, &error))
+    }
+}
+
+/// Why there is no reply. `may_have_happened` says whether an attempt may have been executed although no answer came: what
+/// a commit must know.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// The region is not the one that the request was made for: its keys are to be grouped again. The pause that this
+    /// needs is over already. Only [`Route::Region`] ends so.
+    Regroup {
+        /// See the enum.
+        may_have_happened: bool,
+    },
+    /// It cannot be done.
+    Failed {
+        /// The error for the caller.
+        error: Error,
+        /// See the enum.
+        may_have_happened: bool,
+    },
+}
+
+impl Unanswered {
+    /// The error of a route that never regroups.
+    #[must_use]
+    pub fn into_error(self, operation: &'static str) -> Error {
+        match self {
+            Self::Failed { error, .. } => error,
+            Self::Regroup { .. } => {
+                Error::Corrupt { operation, detail: "a request by key was asked to regroup".into() }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    Locating,
+    Loading { region: Ticket<Located> },
+    InFlight { call: Ticket<Bytes>, to: Located },
+    BackingOff { timer: Ticket<Fired> },
+    /// The region is gone, its pause is over.
+    Regrouping,
+}
+
+/// One request to one region. See the module for its phases.
+#[derive(Debug)]
+pub struct RegionCall {
+    operation: &'static str,
+    route: Route,
+    request: Arc<Request>,
+    mode: Mode,
+    phase: Phase,
+    attempts: Attempts,
+    /// Attempts that were sent.
+    sent: u32,
+    /// Hints followed since the last pause.
+    hints: u32,
+    /// A request was sent and its fate is not known.
+    lost: bool,
+    /// What went wrong last, for the text of an interrupt.
+    last: Option<Arc<str>>,
+}
+
+impl RegionCall {
+    /// A request that goes where `route` says; errors name `operation`.
+    #[must_use]
+    pub fn new(operation: &'static str, route: Route, request: Arc<Request>) -> Self {
+        let mode = if request.command().is_raw() { Mode::Raw } else { Mode::Txn };
+        Self {
+            operation,
+            route,
+            request,
+            mode,
+            phase: Phase::Locating,
+            attempts: Attempts::default(),
+            sent: 0,
+            hints: 0,
+            lost: false,
+            last: None,
+        }
+    }
+
+    /// Goes one step; see [`Machine::step`](crate::machine::Machine::step).
+    pub fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Result<Reply, Unanswered>> {
+        loop {
+            let next = match &self.phase {
+                Phase::Locating => self.locate(cx),
+                Phase::Loading { region } => match ready!(cx.take(region)) {
+                    // Located again through the directory: the answer may be older than what it has by now.
+                    Ok(located) => self.found(located, cx),
+                    Err(fault) => Err(self.fail(fault)),
+                },
+                Phase::InFlight { call, to } => {
+                    let to = *to;
+                    match ready!(cx.take(call)) {
+                        Ok(body) => match self.answer(&body, to, cx) {
+                            Ok(None) => return Poll::Ready(Ok(Reply { body, from: to })),
+                            Ok(Some(phase)) => Ok(phase),
+                            Err(failure) => Err(failure),
+                        },
+                        Err(fault) => self.no_answer(fault, to, cx),
+                    }
+                }
+                Phase::BackingOff { timer } => match ready!(cx.take(timer)) {
+                    Ok(_) => Ok(Phase::Locating),
+                    Err(fault) => Err(self.fail(fault)),
+                },
+                Phase::Regrouping => Err(self.regroup()),
+            };
+            match next {
+                Ok(phase) => self.phase = phase,
+                Err(failure) => return Poll::Ready(Err(*failure)),
+            }
+        }
+    }
+
+    fn locate(&mut self, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
+        let (located, place) = match &self.route {
+            Route::Key(key) => (cx.locate(key.as_slice()), Place::Holding(key.clone())),
+            Route::Below(key) => (cx.locate_below(key.as_slice()), Place::Below(key.clone())),
+            Route::Region { key, .. } => (cx.locate(key.as_slice()), Place::Holding(key.clone())),
+        };
+        match located {
+            Some(to) => self.found(to, cx),
+            None => Ok(Phase::Loading { region: cx.load(place) }),
+        }
+    }
+
+    /// Sends to the region that was found, if it is the one that the request was made for.
+    fn found(&mut self, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
+        if let Route::Region { region, .. } = &self.route
+            && to.region != *region
+        {
+            return Err(self.regroup());
+        }
+        let deadline = (cx.now() + ATTEMPT).min(cx.deadline());
+        let left = deadline.since(cx.now()).as_millis();
+        let attempt = Attempt {
+            to,
+            retry: self.sent > 0,
+            max_execution_ms: u32::try_from(left).unwrap_or(u32::MAX).max(1),
+        };
+        self.sent += 1;
+        Ok(Phase::InFlight { call: cx.call(attempt, Arc::clone(&self.request), deadline), to })
+    }
+
+    /// What an answer leads to: `None` when it is the reply.
+    fn answer(&mut self, body: &Bytes, to: Located, cx: &mut Cx<'_>) -> Result<Option<Phase>, Box<Unanswered>> {
+        let error = match response::region_error(body) {
+            Ok(None) => return Ok(None),
+            Ok(Some(error)) => error,
+            Err(error) => {
+                // The store did something; what, nobody can read.
+                self.lost |= self.request.command().writes();
+                return Err(self.failure(Error::corrupt(self.operation, &error)));
+            }
+        };
+        let verdict = classify(&error, &self.situation(to));
+        self.react(verdict, to, cx).map(Some)
+    }
+
+    fn no_answer(&mut self, fault: Fault, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
+        let Fault::Transport(fault) = fault else {
+            // An interrupt: the request is on its way, or was executed.
+            self.lost |= matches!(fault, Fault::Interrupted(_));
+            return Err(self.fail(fault));
+        };
+        self.lost |= fault.class.may_have_happened();
+        let verdict = classify_transport(&fault, &self.situation(to));
+        self.react(verdict, to, cx)
+    }
+
+    fn situation(&self, to: Located) -> Situation {
+        Situation { to, mode: self.mode, hints: self.hints }
+    }
+
+    fn react(&mut self, verdict: Verdict, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
+        let Verdict { report, reaction, reason } = verdict;
+        if let Some(feedback) = report {
+            cx.report(feedback);
+        }
+        self.last = Some(Arc::clone(&reason));
+        let _ = (to, HINTS, reaction, reason);
+        Ok(Phase::Locating)
+    }
+
+    fn back_off(&mut self, kind: Kind, reason: Arc<str>, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
+        self.hints = 0;
+        match cx.back_off(kind, &mut self.attempts, reason) {
+            Ok(timer) => Ok(Phase::BackingOff { timer }),
+            Err(account) => Err(self.exhausted(account)),
+        }
+    }
+
+    fn exhausted(&self, account: Box<Exhausted>) -> Box<Unanswered> {
+        self.failure(Error::Exhausted { operation: self.operation, account })
+    }
+
+    fn fail(&self, fault: Fault) -> Box<Unanswered> {
+        let error = match fault {
+            Fault::Interrupted(why) => {
+                Error::Interrupted { operation: self.operation, why, last: self.last.clone() }
+            }
+            other => Error::of_fault(self.operation, other),
+        };
+        self.failure(error)
+    }
+
+    fn failure(&self, error: Error) -> Box<Unanswered> {
+        Box::new(Unanswered::Failed { error, may_have_happened: self.lost })
+    }
+
+    fn regroup(&self) -> Box<Unanswered> {
+        Box::new(Unanswered::Regroup { may_have_happened: self.lost })
+    }
+}
