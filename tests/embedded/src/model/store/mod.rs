@@ -34,6 +34,8 @@ mod read;
 mod records;
 mod resolve;
 mod status;
+#[cfg(test)]
+mod tests;
 mod txn;
 
 use bytes::Bytes;

@@ -1,0 +1,176 @@
+//! Random histories against a model that knows only what was committed.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tikv_proto::kvrpcpb::*;
+
+use super::*;
+
+/// Keys of the histories: few, so that transactions meet.
+const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Begins a transaction that prewrites these keys; `Some`: a value, `None`: a delete.
+    Begin { writes: Vec<(usize, Option<u8>)>, how: How },
+    /// Decides the n-th open transaction.
+    Decide { which: prop::sample::Index, commit: bool },
+    /// Reads all keys, as of some time ago.
+    Read { ago: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    TwoPhase,
+    Async,
+    OnePhase,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let how = prop_oneof![Just(How::TwoPhase), Just(How::Async), Just(How::OnePhase)];
+    let writes = prop::collection::btree_map(0..KEYS.len(), prop::option::weighted(0.8, any::<u8>()), 1..3);
+    prop_oneof![
+        3 => (writes, how).prop_map(|(writes, how)| Step::Begin { writes: writes.into_iter().collect(), how }),
+        3 => (any::<prop::sample::Index>(), prop::bool::weighted(0.7))
+            .prop_map(|(which, commit)| Step::Decide { which, commit }),
+        2 => (0..40_u64).prop_map(|ago| Step::Read { ago }),
+    ]
+}
+
+/// What is known from outside.
+#[derive(Debug, Default)]
+struct Known {
+    /// By key: what was committed when.
+    committed: BTreeMap<usize, BTreeMap<u64, Option<Bytes>>>,
+    open: Vec<Open>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    start_ts: u64,
+    /// From async commit; 0 otherwise.
+    min_commit_ts: u64,
+    writes: Vec<(usize, Option<Bytes>)>,
+}
+
+impl Known {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn at(&self, key: usize, ts: u64) -> Option<Bytes> {
+        self.committed.get(&key)?.range(..=ts).next_back()?.1.clone()
+    }
+
+    fn commit(&mut self, writes: Vec<(usize, Option<Bytes>)>, commit_ts: u64) {
+        for (key, value) in writes {
+            self.committed.entry(key).or_default().insert(commit_ts, value);
+        }
+        // As PD's clock: nobody begins or reads at a timestamp before it was given out.
+        self.clock = self.clock.max(commit_ts);
+    }
+}
+
+fn begin(bench: &mut Bench, known: &mut Known, writes: Vec<(usize, Option<u8>)>, how: How) {
+    let start_ts = known.tick();
+    // Long values now and then: they live elsewhere.
+    let value = |byte: u8| Bytes::from(vec![byte; if byte % 8 == 0 { 300 } else { 3 }]);
+    let writes: Vec<_> = writes.into_iter().map(|(key, byte)| (key, byte.map(value))).collect();
+    let mutation = |(key, value): &(usize, Option<Bytes>)| match value {
+        Some(value) => Mutation { value: value.clone(), ..put(KEYS[*key], "") },
+        None => op(Op::Del, KEYS[*key]),
+    };
+    let mutations: Vec<_> = writes.iter().map(mutation).collect();
+    let request = PrewriteRequest {
+        use_async_commit: how == How::Async,
+        try_one_pc: how == How::OnePhase,
+        ..bench.prewrite_request(start_ts, &mutations)
+    };
+    let answer = ask!(bench, Prewrite, request);
+    let met = |key: usize| {
+        let locked = known.open.iter().any(|open| open.writes.iter().any(|(other, _)| *other == key));
+        let newer = known.committed.get(&key).is_some_and(|of| of.range(start_ts..).next().is_some());
+        locked || newer
+    };
+    assert_eq!(answer.errors.is_empty(), !writes.iter().any(|(key, _)| met(*key)), "{answer:?}");
+    if !answer.errors.is_empty() {
+        return;
+    }
+    if answer.one_pc_commit_ts > 0 {
+        known.commit(writes, answer.one_pc_commit_ts);
+    } else {
+        known.open.push(Open { start_ts, min_commit_ts: answer.min_commit_ts, writes });
+    }
+}
+
+fn decide(bench: &mut Bench, known: &mut Known, open: Open, commit: bool) {
+    let keys: Vec<_> = open.writes.iter().map(|(key, _)| KEYS[*key]).collect();
+    if !commit {
+        assert_eq!(bench.roll_back(&keys, open.start_ts).error, None);
+        let again = bench.commit(&keys, open.start_ts, open.start_ts + 1_000_000);
+        assert!(again.error.unwrap().txn_lock_not_found.is_some());
+        return;
+    }
+    let commit_ts = if open.min_commit_ts > 0 { open.min_commit_ts } else { known.tick() };
+    assert_eq!(bench.commit(&keys, open.start_ts, commit_ts).error, None);
+    known.commit(open.writes, commit_ts);
+}
+
+fn read(bench: &mut Bench, known: &Known, ts: u64) {
+    let context = bench.context(b"");
+    let scan = ScanRequest { context, limit: 100, version: ts, ..Default::default() };
+    let scanned = ask!(bench, Scan, scan);
+    let mut expected = Vec::new();
+    for (key, name) in KEYS.iter().enumerate() {
+        let holder = known.open.iter().find(|open| open.writes.iter().any(|(other, _)| *other == key));
+        let hidden = holder.filter(|open| open.start_ts <= ts && open.min_commit_ts <= ts);
+        let answer = bench.get(name, ts);
+        match hidden {
+            Some(open) => {
+                assert_eq!(answer.error.unwrap().locked.unwrap().lock_version, open.start_ts);
+                expected.push(None);
+            }
+            None => {
+                let value = known.at(key, ts);
+                assert_eq!((answer.error, answer.not_found), (None, value.is_none()), "{name} at {ts}");
+                assert_eq!(answer.value, value.clone().unwrap_or_default(), "{name} at {ts}");
+                expected.extend(value.map(|value| Some((owned(name), value))));
+            }
+        }
+    }
+    let pair = |pair: KvPair| pair.error.is_none().then_some((pair.key, pair.value));
+    assert_eq!(scanned.pairs.into_iter().map(pair).collect::<Vec<_>>(), expected);
+}
+
+proptest! {
+    /// Snapshot isolation: a read gives what was committed up to its timestamp and nothing else, at once and ever
+    /// after, or names the lock that keeps it from knowing; a prewrite succeeds unless it meets a lock or a newer version.
+    #[test]
+    fn reads_give_what_was_committed(steps in prop::collection::vec(step(), 1..80)) {
+        let mut bench = Bench::new();
+        let mut known = Known { clock: 100, ..Known::default() };
+        for step in steps {
+            match step {
+                Step::Begin { writes, how } => begin(&mut bench, &mut known, writes, how),
+                Step::Decide { which, commit } if !known.open.is_empty() => {
+                    let open = known.open.remove(which.index(known.open.len()));
+                    decide(&mut bench, &mut known, open, commit);
+                }
+                Step::Decide { .. } => {}
+                Step::Read { ago } => {
+                    let ts = known.tick().saturating_sub(ago);
+                    read(&mut bench, &known, ts);
+                }
+            }
+        }
+        for open in std::mem::take(&mut known.open) {
+            decide(&mut bench, &mut known, open, true);
+        }
+        for ts in (90..=known.tick()).step_by(7) {
+            read(&mut bench, &known, ts);
+        }
+    }
+}
