@@ -20,6 +20,7 @@ pub mod pd;
 pub mod region;
 pub mod request;
 pub mod start;
+pub mod store;
 pub mod stream;
 pub mod timers;
 pub mod types;

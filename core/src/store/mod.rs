@@ -1,0 +1,10 @@
+//! Stores: which there are, and where each serves.
+//!
+//! [`registry`] is the service that finds a store's address at PD, has its stream started, and looks again when the store
+//! cannot be reached.
+
+pub mod registry;
+#[cfg(test)]
+mod tests;
+
+pub use registry::{Registry, RegistryCommand, RegistryEffect, RegistryTimer};
