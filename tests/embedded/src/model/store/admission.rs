@@ -7,6 +7,7 @@ use tikv_proto::kvrpcpb::{ApiVersion, Context};
 use tikv_proto::{errorpb, metapb};
 
 use super::error::{Hex, OutOfRegion, TxnError};
+use crate::model::pd::{wire_peer, wire_region};
 use crate::model::{Peer, PeerRole, Region, Topology};
 
 /// What a request does with the region.
@@ -141,29 +142,9 @@ fn check_epoch(
         sent.map(|epoch| text(epoch.conf_ver, epoch.version)).unwrap_or_default(),
     );
     let behind = region.version.saturating_sub(version);
-    let current_regions = topology.epoch_siblings(region, behind).map(describe).collect();
+    let current_regions = topology.epoch_siblings(region, behind).map(wire_region).collect();
     let epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
     Err(Box::new(errorpb::Error { message, epoch_not_match, ..Default::default() }))
-}
-
-/// A region as others are told of it.
-fn describe(region: &Region) -> metapb::Region {
-    let epoch = metapb::RegionEpoch { conf_ver: region.conf_ver, version: region.version };
-    metapb::Region {
-        id: region.id,
-        start_key: region.start.clone(),
-        end_key: region.end.clone(),
-        region_epoch: Some(epoch),
-        peers: region.peers.iter().map(describe_peer).collect(),
-        ..Default::default()
-    }
-}
-
-fn describe_peer(peer: &Peer) -> metapb::Peer {
-    let role =
-        if peer.role == PeerRole::Learner { metapb::PeerRole::Learner } else { metapb::PeerRole::Voter };
-    let is_witness = peer.role == PeerRole::Witness;
-    metapb::Peer { id: peer.id, store_id: peer.store, role: role.into(), is_witness }
 }
 
 /// An error without a variant: clients see only the text.
@@ -202,7 +183,7 @@ fn not_leader(region: &Region) -> Box<errorpb::Error> {
     let region_id = region.id;
     Box::new(errorpb::Error {
         message: format!("peer is not leader for region {region_id}, leader may {named}"),
-        not_leader: Some(errorpb::NotLeader { region_id, leader: leader.as_ref().map(describe_peer) }),
+        not_leader: Some(errorpb::NotLeader { region_id, leader: leader.as_ref().map(wire_peer) }),
         ..Default::default()
     })
 }

@@ -8,12 +8,12 @@
 //! `max_ts`, the largest timestamp that anyone has read at: real stores have one each, and a new leader first learns
 //! how far others may have read; here it knows.
 //!
-//! * [`admission`]: may this store serve this request? Region errors, API version.
-//! * [`key`], [`records`], [`columns`]: the data: encoded keys, locks and versions, and the three columns of TiKV.
-//! * [`mvcc`], [`txn`]: what the columns say about the versions of a key, and one transaction's changes to them.
-//! * [`read`], [`prewrite`] with [`constraint`], [`commit`], [`status`], [`resolve`], [`range`]: transactional commands.
-//! * [`raw`], [`raw_range`] with [`crc64`]: raw commands. They share the columns with transactions, as in TiKV.
-//! * [`error`], [`answer`]: why a command failed, and how each response message tells it.
+//! * `admission`: may this store serve this request? Region errors, API version.
+//! * `key`, `records`, `columns`: the data: encoded keys, locks and versions, and the three columns of TiKV.
+//! * `mvcc`, `txn`: what the columns say about the versions of a key, and one transaction's changes to them.
+//! * `read`, `prewrite` with `constraint`, `commit`, `status`, `resolve`, `range`: transactional commands.
+//! * `raw`, `raw_range` with `crc64`: raw commands. They share the columns with transactions, as in TiKV.
+//! * `error`, `answer`: why a command failed, and how each response message tells it.
 //!
 //! Spec: `cluster.md` 4 to 9, `rawkv.md`. The judge is recorded behaviour of a real TiKV.
 
@@ -115,7 +115,8 @@ impl Engine {
     /// Runs a command that `store` received at `now`: one of those that a `BatchCommands` frame can carry, whether it
     /// came in one or by its own method.
     ///
-    /// The answer is there at once. (A command that has to wait for another one will get an outcome of its own.)
+    /// The answer is there at once. Of [`Outcome`], which more can be added to, only a command that waits for
+    /// another one would need a further variant.
     pub fn handle(&mut self, topology: &Topology, store: u64, now: Now, command: request::Cmd) -> Outcome {
         use request::Cmd as Ask;
         use response::Cmd as Tell;

@@ -77,7 +77,7 @@ impl Known {
 fn begin(bench: &mut Bench, known: &mut Known, writes: Vec<(usize, Option<u8>)>, how: How) {
     let start_ts = known.tick();
     // Long values now and then: they live elsewhere.
-    let value = |byte: u8| Bytes::from(vec![byte; if byte % 8 == 0 { 300 } else { 3 }]);
+    let value = |byte: u8| Bytes::from(vec![byte; if byte.is_multiple_of(8) { 300 } else { 3 }]);
     let writes: Vec<_> = writes.into_iter().map(|(key, byte)| (key, byte.map(value))).collect();
     let mutation = |(key, value): &(usize, Option<Bytes>)| match value {
         Some(value) => Mutation { value: value.clone(), ..put(KEYS[*key], "") },
