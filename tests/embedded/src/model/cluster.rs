@@ -248,6 +248,12 @@ impl Cluster {
     }
 
     fn command(&mut self, now: Now, store: u64, command: Command) -> Met {
+        let cluster_id = command.context().map_or(0, |context| context.cluster_id);
+        if cluster_id != 0 && cluster_id != self.pd.cluster_id() {
+            // TiKV: src/server/service/kv.rs: reject_if_cluster_id_mismatch
+            let message = "the cluster id of the request does not match the TiKV cluster";
+            return Met::Now(Reply::Fail(Status::new(Code::InvalidArgument, message)));
+        }
         let answer = match command {
             Command::Batched(request::Cmd::Empty(ask)) => return self.empty(now, &ask),
             Command::Batched(request::Cmd::GetHealthFeedback(_)) => self.health_feedback(store),
@@ -265,8 +271,14 @@ impl Cluster {
                 Answer::Unary(self.engine.handle_unary(&self.topology, store, now, unary))
             }
             Command::Split(ask) => Answer::Split(super::store_split::split(&mut self.topology, store, &ask)),
-            // No timestamp is resolved: stale reads are served by leaders only.
-            Command::SafeTs(_) => Answer::SafeTs(kvrpcpb::StoreSafeTsResponse { safe_ts: 0 }),
+            // Nobody waits: a lock that is held is answered at once.
+            Command::LockWaits(_) => Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse::default()),
+            Command::SafeTs(ask) => {
+                let range = ask.key_range.unwrap_or_default();
+                let safe_ts =
+                    self.engine.safe_ts(&self.topology, store, now, &range.start_key, &range.end_key);
+                Answer::SafeTs(kvrpcpb::StoreSafeTsResponse { safe_ts })
+            }
         };
         Met::Now(Reply::Store(Box::new(answer)))
     }

@@ -25,6 +25,8 @@ pub enum Command {
     Split(SplitRequest),
     /// Asks up to which timestamp stale reads are served.
     SafeTs(kvrpcpb::StoreSafeTsRequest),
+    /// Asks who waits for whose lock.
+    LockWaits(kvrpcpb::GetLockWaitInfoRequest),
 }
 
 /// The answer to a [`Command`].
@@ -37,6 +39,7 @@ pub enum Answer {
     Unary(UnaryAnswer),
     Split(SplitAnswer),
     SafeTs(kvrpcpb::StoreSafeTsResponse),
+    LockWaits(kvrpcpb::GetLockWaitInfoResponse),
 }
 
 /// `SplitRegionRequest` with the deprecated single key, which the schema of this project leaves out and servers read.
@@ -104,6 +107,7 @@ macro_rules! table {
                     $($unary_path => Self::Unary(Unary::$unary(decode::<$unary_request>(body)?)),)*
                     m::SPLIT_REGION => Self::Split(decode(body)?),
                     m::GET_STORE_SAFE_TS => Self::SafeTs(decode(body)?),
+                    m::GET_LOCK_WAIT_INFO => Self::LockWaits(decode(body)?),
                     _ => return Err(Status::unimplemented(path)),
                 })
             }
@@ -119,6 +123,7 @@ macro_rules! table {
                     $(Self::Unary(Unary::$unary(_)) => name($unary_path),)*
                     Self::Split(_) => name(m::SPLIT_REGION),
                     Self::SafeTs(_) => name(m::GET_STORE_SAFE_TS),
+                    Self::LockWaits(_) => name(m::GET_LOCK_WAIT_INFO),
                 }
             }
 
@@ -131,6 +136,7 @@ macro_rules! table {
                     Self::Batched(request::Cmd::Import(_) | request::Cmd::Empty(_)) | Self::SafeTs(_) => None,
                     $(Self::Unary(Unary::$unary(ask)) => ask.context.as_ref(),)*
                     Self::Split(ask) => ask.context.as_ref(),
+                    Self::LockWaits(ask) => ask.context.as_ref(),
                 }
             }
 
@@ -146,7 +152,7 @@ macro_rules! table {
                         UnaryAnswer::$unary(<$unary_answer as Refused>::refused(region_error))
                     ),)*
                     Self::Split(_) => Answer::Split(SplitAnswer { region_error, ..Default::default() }),
-                    Self::Batched(_) | Self::SafeTs(_) => return None,
+                    Self::Batched(_) | Self::SafeTs(_) | Self::LockWaits(_) => return None,
                 })
             }
         }
@@ -179,6 +185,7 @@ macro_rules! table {
                     $(Self::Unary(UnaryAnswer::$unary(tell)) => tell.encode_to_vec(),)*
                     Self::Split(tell) => tell.encode_to_vec(),
                     Self::SafeTs(tell) => tell.encode_to_vec(),
+                    Self::LockWaits(tell) => tell.encode_to_vec(),
                 }
                 .into()
             }

@@ -1,6 +1,6 @@
 //! Splitting a region by a request to its store.
 //!
-//! Measured, see `conformance/topology.md` section 2. TiKV: `src/server/service/kv.rs: split_region`,
+//! Measured, see `conformance/topology.md` section 2; the texts name TiKV's source files, as the real ones do. TiKV: `src/server/service/kv.rs: split_region`,
 //! `raftstore/src/store/fsm/peer.rs: validate_split_region`.
 
 use bytes::Bytes;
@@ -40,12 +40,16 @@ fn try_split(
     let in_region_form = |key: &Bytes| if ask.is_raw_kv { key.clone() } else { key::encode(key) };
     let keys: Vec<Bytes> = ask.split_keys.iter().chain(single).map(in_region_form).collect();
     if keys.is_empty() {
-        return Err(bare("Coprocessor [split]: no split key is specified.".to_owned()));
+        let peer = topology.region(region).and_then(|region| region.peer_on(store)).map_or(0, |peer| peer.id);
+        return Err(bare(format!(
+            "\"[components/raftstore/src/store/util.rs:0]: [region {region}] {peer} no split key is specified.\""
+        )));
     }
     topology.split(region, &keys).map_err(|error| match (error, topology.region(region)) {
         (TopologyError::KeyOutside { key, .. }, Some(region)) => key_not_in_region(&key, region),
         (TopologyError::NoSplitKey { .. }, _) => {
-            bare("Coprocessor [split]: no valid key found for split.".to_owned())
+            let at = "components/raftstore/src/coprocessor/split_observer.rs:0";
+            bare(format!("Coprocessor [{at}]: no valid key found for split."))
         }
         (other, _) => bare(other.to_string()),
     })

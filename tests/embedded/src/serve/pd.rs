@@ -14,7 +14,7 @@ pub(super) async fn serve(
     follower_may: bool,
     path: &str,
 ) -> Result<(), Gone> {
-    let Some(path) = crate::model::pd::METHODS.iter().copied().find(|known| *known == path) else {
+    let Some(path) = crate::model::pd::method(path) else {
         return served.outgoing.finish(Err(crate::model::pd::unknown_method(path)));
     };
     if path == m::TSO || path == m::QUERY_REGION {

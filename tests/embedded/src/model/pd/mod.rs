@@ -7,11 +7,13 @@
 //! * `regions`: regions by key, by id, by range; splitting through PD.
 //! * `stores`: stores, and what they report.
 //! * `scatter`: scattering, and the operators that would do it.
+//! * [`etcd`]: the part of etcd's API that client-go asks of PD.
 //! * `config`: the cluster's and the global configuration, the external timestamp.
 //!
 //! PD keeps no regions of its own: it describes the [`Topology`], or a frozen copy of it while a test wants PD to lag.
 
 mod config;
+pub mod etcd;
 mod members;
 mod regions;
 mod scatter;
@@ -32,10 +34,13 @@ use super::status::{Code, Status};
 pub use regions::wire_region;
 use tso::Oracle;
 
-/// The paths that a PD server knows; not all of them are served.
-pub const METHODS: &[&str] = methods::pd::ALL;
+/// The method of this path, if a PD server knows it; not all that it knows is served.
+#[must_use]
+pub fn method(path: &str) -> Option<&'static str> {
+    methods::pd::ALL.iter().chain(etcd::METHODS).copied().find(|known| *known == path)
+}
 
-/// The answer to a path that is none of [`METHODS`].
+/// The answer to a path that no PD server knows.
 // grpc-go: server.go: handleStream
 #[must_use]
 pub fn unknown_method(path: &str) -> Status {
@@ -78,6 +83,7 @@ pub struct Pd {
     operators: BTreeMap<u64, scatter::Operator>,
     /// The regions as they were when PD stopped learning, if it has.
     frozen: Option<Topology>,
+    keys: etcd::Keys,
 }
 
 /// What a call comes with besides its body.
@@ -179,6 +185,7 @@ impl Pd {
             min_resolved: BTreeMap::new(),
             operators: BTreeMap::new(),
             frozen: None,
+            keys: etcd::Keys::default(),
         }
     }
 
@@ -247,7 +254,7 @@ impl Pd {
             m::GET_EXTERNAL_TIMESTAMP => self.led(asked, body, Self::get_external_timestamp),
             m::STORE_GLOBAL_CONFIG => self.store_settings(decode(&body)?).map(|answer| encode(&answer)),
             m::LOAD_GLOBAL_CONFIG => self.load_settings(&decode(&body)?).map(|answer| encode(&answer)),
-            _ => Err(Status::unimplemented(path)),
+            _ => self.etcd(asked.member, path, &body),
         }
     }
 

@@ -91,15 +91,20 @@ fn wire_store(store: &Store, asked: &Asked<'_>) -> metapb::Store {
         StoreState::Tombstone => (metapb::StoreState::Tombstone, metapb::NodeState::Removed),
     };
     let labels = store.labels.iter().cloned().map(|(key, value)| metapb::StoreLabel { key, value });
+    // Stores of this process beat as long as the clock goes; one that was only registered never did. The beat is told
+    // in nanoseconds since the epoch.
+    let beat = if store.started_unix_s > 0 { asked.now.unix_nanos() } else { 0 };
+    let own = |address: &str| if store.started_unix_s > 0 { address.to_owned() } else { String::new() };
     metapb::Store {
         id: store.id,
+        peer_address: own(&store.address),
+        status_address: own(&store.address),
         address: store.address.clone(),
         state: state.into(),
         labels: labels.collect(),
         version: store.version.clone(),
         start_timestamp: i64::try_from(store.started_unix_s).unwrap_or(i64::MAX),
-        // Nanoseconds since the epoch: stores of this process beat as long as the clock goes.
-        last_heartbeat: i64::try_from(asked.now.unix_nanos()).unwrap_or(i64::MAX),
+        last_heartbeat: i64::try_from(beat).unwrap_or(i64::MAX),
         node_state: node_state.into(),
         ..Default::default()
     }
