@@ -275,6 +275,11 @@ impl<S: Service> ServiceScript<S> {
         }
     }
 
+    /// The next effect, if there is one.
+    pub(crate) fn next_effect(&mut self) -> Option<ServiceEffect<S::Timer, S::Special>> {
+        self.effects.pop_front()
+    }
+
     /// The next answer: the number it is for, and what it is.
     pub(crate) fn answered(&mut self) -> Option<(u32, Completion)> {
         let (ticket, completion) = self.seat.next()?;
