@@ -33,8 +33,10 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn into_error(self) -> ServiceError {
-        let (Self::Elsewhere(error) | Self::NotYet(error) | Self::Refused(error) | Self::Unimplemented(error)) =
-            self;
+        let (Self::Elsewhere(error)
+        | Self::NotYet(error)
+        | Self::Refused(error)
+        | Self::Unimplemented(error)) = self;
         error
     }
 }
@@ -54,11 +56,11 @@ fn does_not_lead(text: &str) -> bool {
 /// A call to PD at `from` that brought no answer. `wanted` is the cluster that its header named.
 pub(crate) fn of_transport(from: &Address, fault: &TransportFault, wanted: Option<ClusterId>) -> Failure {
     let unreachable =
-        || ServiceError::PdUnreachable { addresses: from.clone(), last: fault.to_string().into() };
+        || ServiceError::PdUnreachable { addresses: Arc::clone(from), last: fault.to_string().into() };
     let said = || pd(from, &fault.detail);
     let TransportClass::Rejected(code) = fault.class else { return Failure::Elsewhere(unreachable()) };
     if let Some((wanted, found)) = wanted.zip(other_cluster(&fault.detail)) {
-        let address = from.clone();
+        let address = Arc::clone(from);
         return Failure::Elsewhere(ServiceError::ClusterMismatch { address, wanted, found });
     }
     match code {
@@ -80,7 +82,9 @@ pub(crate) fn of_fault(from: &Address, fault: &Fault, wanted: Option<ClusterId>)
 
 /// An error in the header of an answer of PD at `from`.
 pub(crate) fn of_header(from: &Address, error: &pdpb::Error) -> Failure {
-    let said = pd(from, &format!("{}: {}", error.r#type().as_str_name(), error.message));
+    let code = pdpb::ErrorType::try_from(error.r#type);
+    let name = code.map_or("an error of a newer PD", |code| code.as_str_name());
+    let said = pd(from, &format!("{name}: {}", error.message));
     if does_not_lead(&error.message) {
         return Failure::Elsewhere(said);
     }
@@ -102,7 +106,7 @@ pub(crate) fn of_header(from: &Address, error: &pdpb::Error) -> Failure {
 }
 
 fn pd(from: &Address, message: &str) -> ServiceError {
-    ServiceError::Pd { address: from.clone(), message: Arc::from(message) }
+    ServiceError::Pd { address: Arc::clone(from), message: Arc::from(message) }
 }
 
 /// The cluster of a PD that was asked with another cluster's id.
@@ -148,7 +152,8 @@ mod tests {
         let lines: Vec<String> = table
             .iter()
             .map(|&(class, text)| {
-                let failure = of_transport(&"pd:1".into(), &TransportFault::new(class, text), Some(ClusterId(8)));
+                let failure =
+                    of_transport(&"pd:1".into(), &TransportFault::new(class, text), Some(ClusterId(8)));
                 format!("{} <- {}", kind(&failure), failure.into_error())
             })
             .collect();

@@ -57,7 +57,9 @@ fn parse(given: &str) -> Result<Address, &'static str> {
         Some(_) => return Err("no IPv6 address in the brackets"),
         None if host.is_empty() => return Err("no host; wanted host:port"),
         None if host.contains(':') => return Err("an IPv6 address needs brackets, as in [::1]:2379"),
-        None if !host.bytes().all(is_host_byte) => return Err("a host has letters, digits, '.', '-' and '_'"),
+        None if !host.bytes().all(is_host_byte) => {
+            return Err("a host has letters, digits, '.', '-' and '_'");
+        }
         None => {}
     }
     // `u16::from_str` takes a sign, which no port has.
@@ -103,12 +105,25 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_with_the_reason() {
         let table = [
-            "", "pd", ":2379", "pd:", "pd:0", "pd:65536", "pd:+1", "::1:2379", "[pd]:1", "[::1:2379", "ftp://pd:1",
-            "pd:1/path", "a,b:1", "user@pd:1", "http://https://pd:1",
+            "",
+            "pd",
+            ":2379",
+            "pd:",
+            "pd:0",
+            "pd:65536",
+            "pd:+1",
+            "::1:2379",
+            "[pd]:1",
+            "[::1:2379",
+            "ftp://pd:1",
+            "pd:1/path",
+            "a,b:1",
+            "user@pd:1",
+            "http://https://pd:1",
         ];
         let texts: Vec<String> = table.iter().map(|given| one(given).unwrap_err()).collect();
         insta::assert_snapshot!(texts.join("\n"));
-        assert_eq!(parse_endpoints::<&str>(&[]), Err(ServiceError::NoAddress));
+        assert_eq!(parse_endpoints(&[""; 0]), Err(ServiceError::NoAddress));
         let second = parse_endpoints(&["pd:1", "pd"]).unwrap_err();
         assert!(matches!(second, ServiceError::BadAddress { address, .. } if &*address == "pd"));
     }

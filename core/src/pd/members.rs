@@ -24,8 +24,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::classify::{Failure, of_fault};
+use super::config::PdConfig;
 use super::pause::Pauses;
-use super::service::{PdConfig, PdTimer};
+use super::service::PdTimer;
 use super::wire::{Members, corrupt, decode_members, get_members};
 use crate::error::ServiceError;
 use crate::machine::{Address, Completion, ServiceCx, ServiceEffect, TicketId};
@@ -131,7 +132,7 @@ impl Tracker {
     /// `address` was found not to lead, or not to answer.
     pub(super) fn doubt(&mut self, address: &Address) {
         if matches!(&self.leader, Leader::Led(leader) if leader == address) {
-            self.leader = Leader::Doubted(address.clone());
+            self.leader = Leader::Doubted(Arc::clone(address));
         }
     }
 
@@ -153,12 +154,8 @@ impl Tracker {
             }
         }
         let everyone = self.everyone().into_iter().cloned();
-        let mut round = Round {
-            asked: BTreeMap::new(),
-            queue: VecDeque::new(),
-            good: BTreeMap::new(),
-            foreign: None,
-        };
+        let mut round =
+            Round { asked: BTreeMap::new(), queue: VecDeque::new(), good: BTreeMap::new(), foreign: None };
         if self.cluster.is_none() {
             for address in everyone {
                 round.ask(address, ClusterId(0), &self.config, cx);
@@ -167,8 +164,8 @@ impl Tracker {
             // The leader knows best who leads, unless that is what we doubt.
             let (first, last) = match &self.leader {
                 Leader::Unknown => (None, None),
-                Leader::Led(leader) => (Some(leader.clone()), None),
-                Leader::Doubted(leader) => (None, Some(leader.clone())),
+                Leader::Led(leader) => (Some(Arc::clone(leader)), None),
+                Leader::Doubted(leader) => (None, Some(Arc::clone(leader))),
             };
             let others = everyone.filter(|address| Some(address) != first.as_ref().or(last.as_ref()));
             let others: Vec<Address> = others.collect();
@@ -228,7 +225,7 @@ impl Tracker {
         let wanted = members.cluster;
         if let Some((address, other)) = round.good.iter().find(|(_, other)| other.cluster != wanted) {
             let error =
-                ServiceError::ClusterMismatch { address: address.clone(), wanted, found: other.cluster };
+                ServiceError::ClusterMismatch { address: Arc::clone(address), wanted, found: other.cluster };
             self.last = Some(error.clone());
             return Outcome::Foreign(error);
         }
@@ -240,7 +237,7 @@ impl Tracker {
         self.round = None;
         self.cluster = Some(members.cluster);
         for gone in self.members.iter().filter(|address| !members.all.contains(address)) {
-            cx.effect(ServiceEffect::Disconnect(gone.clone()));
+            cx.effect(ServiceEffect::Disconnect(Arc::clone(gone)));
         }
         self.leader = Leader::Led(members.leader);
         self.members = members.all;
@@ -258,7 +255,7 @@ impl Tracker {
 impl Round {
     fn ask(&mut self, address: Address, cluster: ClusterId, config: &PdConfig, cx: &mut Cx<'_>) {
         let deadline = cx.now() + config.member_timeout;
-        let ticket = cx.unary(address.clone(), GET_MEMBERS, get_members(cluster), deadline);
+        let ticket = cx.unary(Arc::clone(&address), GET_MEMBERS, get_members(cluster), deadline);
         self.asked.insert(ticket, address);
     }
 

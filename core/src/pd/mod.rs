@@ -2,11 +2,12 @@
 //!
 //! [`query`] has the questions and answers. [`service`] is the machine that asks: it keeps who leads (`members`), turns a
 //! query into a message and back (`wire`), and tries again until the asker's deadline; what a failure means is said once, in
-//! `classify`. [`endpoint`] reads addresses, `pause` is how long to wait between tries.
+//! `classify`. [`endpoint`] reads addresses, [`config`] has the bounds, `pause` is how long to wait between tries.
 //!
 //! Keys here are in the form PD has them: who knows the form of a key space (the region loader) encodes and decodes.
 
 pub(crate) mod classify;
+pub mod config;
 pub mod endpoint;
 mod members;
 pub(crate) mod pause;
@@ -16,6 +17,7 @@ pub mod service;
 mod tests;
 pub(crate) mod wire;
 
+pub use config::PdConfig;
 pub use endpoint::parse_endpoints;
 pub use query::{PdQuery, PdReply, StoreInfo, StoreState};
-pub use service::{PdCommand, PdConfig, PdService, PdTimer};
+pub use service::{PdCommand, PdService, PdTimer};

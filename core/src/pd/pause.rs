@@ -34,7 +34,10 @@ mod tests {
         assert_eq!(pauses.after(0, &mut rng), Duration::ZERO);
         for (failures, most) in [(1, 20), (2, 40), (3, 80), (4, 100), (u32::MAX, 100)] {
             let pause = pauses.after(failures, &mut rng);
-            assert!(pause <= Duration::from_millis(most) && pause * 2 >= Duration::from_millis(most), "{pause:?}");
+            assert!(
+                pause <= Duration::from_millis(most) && pause * 2 >= Duration::from_millis(most),
+                "{pause:?}"
+            );
         }
     }
 }

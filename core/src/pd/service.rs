@@ -27,9 +27,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::classify::{Failure, of_fault};
+use super::config::PdConfig;
 use super::members::{Cx, Outcome, Tracker};
 use super::pause::Pauses;
 use super::query::{PdQuery, PdReply};
@@ -75,58 +75,12 @@ pub enum PdTimer {
     Query(u64),
 }
 
-/// Bounds of the PD service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PdConfig {
-    /// Where PD was said to be, see [`parse_endpoints`](super::parse_endpoints).
-    pub endpoints: Vec<Address>,
-    /// What connecting may take.
-    pub connect_timeout: Duration,
-    /// What one request may take. pd: `client/opt/option.go: defaultPDTimeout`.
-    pub request_timeout: Duration,
-    /// What one member may take to name the others. pd: `UpdateMemberTimeout`.
-    pub member_timeout: Duration,
-    /// How often the members are asked although all goes well. pd: `MemberUpdateInterval`.
-    pub refresh_interval: Duration,
-    /// The first pause between two tries; doubles each time.
-    pub pause_base: Duration,
-    /// The longest pause.
-    pub pause_cap: Duration,
-    /// Queries under way at a time; more wait.
-    pub at_work: usize,
-    /// Queries that can wait or be under way; more are refused at once.
-    pub most: usize,
-    /// How often a query is asked that PD says no to.
-    pub tries: u32,
-    /// Of the URLs a member announces, those with `https` are meant.
-    pub encrypted: bool,
-}
-
-impl PdConfig {
-    /// The defaults, with what has none.
-    #[must_use]
-    pub fn new(endpoints: Vec<Address>, connect_timeout: Duration, request_timeout: Duration) -> Self {
-        Self {
-            endpoints,
-            connect_timeout,
-            request_timeout,
-            member_timeout: Duration::from_secs(1),
-            refresh_interval: Duration::from_secs(60),
-            pause_base: Duration::from_millis(20),
-            pause_cap: Duration::from_secs(1),
-            at_work: 256,
-            most: 1 << 16,
-            tries: 5,
-            encrypted: false,
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Phase {
     /// For the leader, or for one of the places; the number is its own in the queue.
-    Waiting { number: u64 },
+    Waiting {
+        number: u64,
+    },
     Asked {
         ticket: TicketId,
         to: Address,
@@ -233,8 +187,7 @@ impl PdService {
         let id = self.number();
         let number = self.number();
         let phase = Phase::Waiting { number };
-        let query =
-            Query { query, asker, deadline, phase, armed: false, refusals: 0, pauses: 0, last: None };
+        let query = Query { query, asker, deadline, phase, armed: false, refusals: 0, pauses: 0, last: None };
         self.queries.insert(id, query);
         self.waiting.insert(number, id);
         self.advance(cx);
@@ -279,14 +232,14 @@ impl PdService {
         let Some((to, cluster)) = self.tracker.leader() else { return };
         let Some(query) = self.queries.get_mut(&id) else { return };
         let Some((path, body)) = encode(&query.query, cluster, self.old) else {
-            let reply = PdReply::Leader { address: to.clone(), cluster };
+            let reply = PdReply::Leader { address: Arc::clone(to), cluster };
             self.finish(id, Completion::Answer(Answer::Pd(reply)), cx);
             return;
         };
         query.disarm(id, cx);
         let deadline = query.deadline.min(cx.now() + self.config.request_timeout);
-        let ticket = cx.unary(to.clone(), path, body, deadline);
-        query.phase = Phase::Asked { ticket, to: to.clone(), since: cx.now(), old: self.old };
+        let ticket = cx.unary(Arc::clone(to), path, body, deadline);
+        query.phase = Phase::Asked { ticket, to: Arc::clone(to), since: cx.now(), old: self.old };
         self.asked.insert(ticket, id);
     }
 
@@ -299,7 +252,7 @@ impl PdService {
         };
         let Some(query) = self.queries.get(&id) else { return };
         let Phase::Asked { to, since, old, .. } = &query.phase else { return };
-        let (to, since, old) = (to.clone(), *since, *old);
+        let (to, since, old) = (Arc::clone(to), *since, *old);
         let cluster = self.tracker.cluster();
         let late = is_time_out(&completion) && cx.now() >= query.deadline;
         let result = match completion {
@@ -482,8 +435,16 @@ impl PdService {
 
     fn leader(&self) -> Option<Completion> {
         let (address, cluster) = self.tracker.leader()?;
-        let reply = PdReply::Leader { address: address.clone(), cluster };
+        let reply = PdReply::Leader { address: Arc::clone(address), cluster };
         Some(Completion::Answer(Answer::Pd(reply)))
+    }
+}
+
+#[cfg(test)]
+impl PdService {
+    /// How much it has kept of those who wait.
+    pub(super) fn left(&self) -> usize {
+        self.connecting.len() + self.queries.len() + self.waiting.len() + self.asked.len()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Sources: kvproto: `pdpb.proto`; pd: `client/client.go`, `server/grpc_service.go`.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
@@ -93,7 +94,9 @@ pub(super) fn decode(
             }
             check(answer.header.as_ref())?;
             let leader = answer.leader.as_ref();
-            Ok(PdReply::Region(answer.region.and_then(|region| describe(&region, leader, &answer.down_peers))))
+            Ok(PdReply::Region(
+                answer.region.and_then(|region| describe(&region, leader, &answer.down_peers)),
+            ))
         }
         PdQuery::Regions { .. } => {
             let (header, regions) = if old {
@@ -114,7 +117,10 @@ pub(super) fn decode(
             check(answer.header.as_ref())?;
             let store = answer.store.ok_or_else(|| corrupt(from, &"an answer without the store"))?;
             if store.id != wanted.0 {
-                return Err(corrupt(from, &format_args!("asked for store {wanted}, answered store {}", store.id)));
+                return Err(corrupt(
+                    from,
+                    &format_args!("asked for store {wanted}, answered store {}", store.id),
+                ));
             }
             Ok(PdReply::Store(Some(store_info(store))))
         }
@@ -134,11 +140,11 @@ pub(super) fn decode_members(
     let cluster = check_header(answer.header.as_ref(), from, wanted)?;
     let leader = answer.leader.and_then(|leader| pick(&leader.client_urls, encrypted)).ok_or_else(|| {
         // It may be electing one.
-        Failure::Elsewhere(ServiceError::Pd { address: from.clone(), message: "no leader".into() })
+        Failure::Elsewhere(ServiceError::Pd { address: Arc::clone(from), message: "no leader".into() })
     })?;
     let mut all: Vec<Address> =
         answer.members.iter().filter_map(|member| pick(&member.client_urls, encrypted)).collect();
-    all.push(leader.clone());
+    all.push(Arc::clone(&leader));
     all.sort_unstable();
     all.dedup();
     Ok(Members { cluster, leader, all })
@@ -156,7 +162,7 @@ pub(crate) fn check_header(
         && found != wanted
         && found != ClusterId(0)
     {
-        let address = from.clone();
+        let address = Arc::clone(from);
         return Err(Failure::Elsewhere(ServiceError::ClusterMismatch { address, wanted, found }));
     }
     if let Some(error) = &header.error
@@ -190,7 +196,7 @@ fn message<M: Message + Default>(from: &Address, body: Bytes) -> Result<M, Failu
 
 pub(super) fn corrupt(from: &Address, detail: &dyn Display) -> Failure {
     let detail = detail.to_string().into();
-    Failure::Refused(ServiceError::Corrupt { address: from.clone(), detail })
+    Failure::Refused(ServiceError::Corrupt { address: Arc::clone(from), detail })
 }
 
 fn described(region: &pdpb::Region) -> Option<RegionInfo> {
@@ -215,11 +221,7 @@ fn describe(
     let epoch = region.region_epoch.unwrap_or_default();
     let leader = leader.map(|leader| PeerId(leader.id));
     Some(RegionInfo {
-        version: RegionVersion {
-            id: RegionId(region.id),
-            version: epoch.version,
-            conf_ver: epoch.conf_ver,
-        },
+        version: RegionVersion { id: RegionId(region.id), version: epoch.version, conf_ver: epoch.conf_ver },
         range: KeyRange { start: Key(region.start_key.clone()), end: Key(region.end_key.clone()) },
         leader: leader.filter(|leader| peers.iter().any(|peer| peer.id == *leader)),
         peers,
@@ -229,7 +231,11 @@ fn describe(
 fn peer(peer: &metapb::Peer) -> Peer {
     let role = match metapb::PeerRole::try_from(peer.role) {
         Ok(metapb::PeerRole::Voter | metapb::PeerRole::IncomingVoter | metapb::PeerRole::DemotingVoter) => {
-            if peer.is_witness { PeerRole::Witness } else { PeerRole::Voter }
+            if peer.is_witness {
+                PeerRole::Witness
+            } else {
+                PeerRole::Voter
+            }
         }
         // A role we do not know: not one to send writes to.
         Ok(metapb::PeerRole::Learner) | Err(_) => PeerRole::Learner,
