@@ -23,4 +23,5 @@ pub mod start;
 pub mod store;
 pub mod stream;
 pub mod timers;
+pub mod tso;
 pub mod types;

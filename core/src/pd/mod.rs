@@ -14,7 +14,7 @@ pub(crate) mod pause;
 pub mod query;
 pub mod service;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod wire;
 
 pub use config::PdConfig;
