@@ -18,6 +18,7 @@ pub mod error;
 pub mod machine;
 pub mod pd;
 pub mod region;
+pub mod region_call;
 pub mod request;
 pub mod start;
 pub mod store;

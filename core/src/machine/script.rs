@@ -206,6 +206,32 @@ impl<M: Machine> Script<M> {
         self.step();
     }
 
+    /// Whether the machine is done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.output.is_some()
+    }
+
+    /// The machine where it stands.
+    pub(crate) fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Changes the shared state as someone else's report does.
+    pub(crate) fn facts_report(&self, feedback: &Feedback) {
+        self.facts.report(feedback, self.now);
+    }
+
+    /// The next effect by what it waits for: for loops that answer whatever comes.
+    #[track_caller]
+    pub(crate) fn next_wanted(&mut self) -> Wanted {
+        match self.next("anything") {
+            Effect::Call { ticket, .. } => Wanted::Call(ticket),
+            Effect::Timer { ticket, at, why } => Wanted::Timer((ticket, at, why)),
+            Effect::Ask { ticket, question: Question::Region(_), .. } => Wanted::Region(ticket),
+            _ => Wanted::Other,
+        }
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.now
     }
@@ -222,6 +248,14 @@ impl<M: Machine> Script<M> {
         assert_eq!(self.op.open_tickets(), 0, "tickets were not given back\n{}", self.log);
         (output, self.log)
     }
+}
+
+/// What an effect waits for.
+pub(crate) enum Wanted {
+    Call(TicketId),
+    Timer((TicketId, Instant, Why)),
+    Region(TicketId),
+    Other,
 }
 
 /// One service under test. Answers are read from the seat that [`ServiceScript::asker`] uses.

@@ -6,11 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::RawClient;
+use super::batch::{Batch, BatchMachine};
+use super::batches::{BatchDelete, BatchGet, BatchPut};
+use super::delete_range::DeleteRangeMachine;
+use super::scan::{Scan, ScanMachine};
 use super::single::{DeleteMachine, GetMachine, PutMachine};
 use crate::backoff::{Allowance, Budget, Tuning};
 use crate::client::{Checked, Client, Pending, Space, Terms};
 use crate::error::{Error, InputError};
-use crate::types::{Key, ShownKey};
+use crate::machine::Machine;
+use crate::types::{Key, KeyRange, KvPair, ShownKey};
 
 /// What every raw call has: its client, and its time.
 #[derive(Clone, Debug)]
@@ -61,7 +66,7 @@ impl Common {
         Ok(())
     }
 
-    pub(super) fn pending<M: crate::machine::Machine>(
+    pub(super) fn pending<M: Machine>(
         &self,
         machine: Result<M, Error>,
     ) -> Pending<Checked<M>> {
@@ -76,6 +81,11 @@ impl Common {
     }
 }
 
+/// Seconds as TiKV counts them: an entry lives at least as long as asked for.
+fn whole_seconds(ttl: Duration) -> u64 {
+    ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)
+}
+
 macro_rules! deadline {
     () => {
         /// Gives the whole call this much time instead of the client's default.
@@ -85,7 +95,6 @@ macro_rules! deadline {
         }
     };
 }
-pub(super) use deadline;
 
 /// A [`RawClient::get`] to be awaited.
 #[derive(Clone, Debug)]
@@ -104,7 +113,7 @@ impl Get {
 }
 
 impl IntoFuture for Get {
-    type Output = <GetMachine as crate::machine::Machine>::Output;
+    type Output = <GetMachine as Machine>::Output;
     type IntoFuture = Pending<Checked<GetMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -137,13 +146,13 @@ impl Put {
     ///
     /// client-go: `rawkv/rawkv.go: PutWithTTL`.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl_s = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        self.ttl_s = whole_seconds(ttl);
         self
     }
 }
 
 impl IntoFuture for Put {
-    type Output = <PutMachine as crate::machine::Machine>::Output;
+    type Output = <PutMachine as Machine>::Output;
     type IntoFuture = Pending<Checked<PutMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -173,7 +182,7 @@ impl Delete {
 }
 
 impl IntoFuture for Delete {
-    type Output = <DeleteMachine as crate::machine::Machine>::Output;
+    type Output = <DeleteMachine as Machine>::Output;
     type IntoFuture = Pending<Checked<DeleteMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
@@ -182,5 +191,178 @@ impl IntoFuture for Delete {
             DeleteMachine::new(self.key, common.raw.cf, common.raw.atomic, common.redacted())
         });
         common.pending(machine)
+    }
+}
+
+/// A [`RawClient::batch_get`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct BatchGetCall {
+    common: Common,
+    keys: Vec<Key>,
+}
+
+impl BatchGetCall {
+    pub(super) fn new(raw: &RawClient, keys: Vec<Key>) -> Self {
+        Self { common: Common::new(raw), keys }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for BatchGetCall {
+    type Output = <BatchMachine<BatchGet> as Machine>::Output;
+    type IntoFuture = Pending<Checked<BatchMachine<BatchGet>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { common, keys } = self;
+        let checked = keys.iter().try_for_each(|key| common.check_key(BatchGet::OPERATION, key));
+        let machine = checked.map(|()| {
+            let (batch, keys) = BatchGet::new(keys, common.raw.cf, common.redacted());
+            BatchMachine::new(batch, keys, common.client().config().concurrency)
+        });
+        common.pending(machine)
+    }
+}
+
+/// A [`RawClient::batch_put`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct BatchPutCall {
+    common: Common,
+    pairs: Vec<KvPair>,
+    ttl_s: u64,
+}
+
+impl BatchPutCall {
+    pub(super) fn new(raw: &RawClient, pairs: Vec<KvPair>) -> Self {
+        Self { common: Common::new(raw), pairs, ttl_s: 0 }
+    }
+
+    deadline!();
+
+    /// Lets every entry live for `ttl`; see [`Put::ttl`].
+    ///
+    /// client-go: `rawkv/rawkv.go: BatchPutWithTTL`.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_s = whole_seconds(ttl);
+        self
+    }
+}
+
+impl IntoFuture for BatchPutCall {
+    type Output = <BatchMachine<BatchPut> as Machine>::Output;
+    type IntoFuture = Pending<Checked<BatchMachine<BatchPut>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { common, pairs, ttl_s } = self;
+        let check = |pair: &KvPair| common.check_entry(BatchPut::OPERATION, &pair.key, &pair.value);
+        let machine = pairs.iter().try_for_each(check).map(|()| {
+            let raw = &common.raw;
+            let (batch, pairs) = BatchPut::new(pairs, raw.cf, ttl_s, raw.atomic);
+            BatchMachine::new(batch, pairs, common.client().config().concurrency)
+        });
+        common.pending(machine)
+    }
+}
+
+/// A [`RawClient::batch_delete`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct BatchDeleteCall {
+    common: Common,
+    keys: Vec<Key>,
+}
+
+impl BatchDeleteCall {
+    pub(super) fn new(raw: &RawClient, keys: Vec<Key>) -> Self {
+        Self { common: Common::new(raw), keys }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for BatchDeleteCall {
+    type Output = <BatchMachine<BatchDelete> as Machine>::Output;
+    type IntoFuture = Pending<Checked<BatchMachine<BatchDelete>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { common, keys } = self;
+        let checked = keys.iter().try_for_each(|key| common.check_key(BatchDelete::OPERATION, key));
+        let machine = checked.map(|()| {
+            let (batch, keys) = BatchDelete::new(keys, common.raw.cf, common.raw.atomic);
+            BatchMachine::new(batch, keys, common.client().config().concurrency)
+        });
+        common.pending(machine)
+    }
+}
+
+/// A [`RawClient::scan`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct ScanCall {
+    common: Common,
+    scan: Scan,
+}
+
+impl ScanCall {
+    pub(super) fn new(raw: &RawClient, range: KeyRange, limit: usize) -> Self {
+        let common = Common::new(raw);
+        let redacted = common.redacted();
+        let scan = Scan { range, limit, reverse: false, keys_only: false, cf: raw.cf, redacted };
+        Self { common, scan }
+    }
+
+    deadline!();
+
+    /// Reads from the last key of the range down.
+    ///
+    /// client-go: `rawkv/rawkv.go: ReverseScan`.
+    pub fn reverse(mut self) -> Self {
+        self.scan.reverse = true;
+        self
+    }
+
+    /// Leaves values empty: only keys travel.
+    ///
+    /// client-go: `rawkv/rawkv.go: ScanKeyOnly`.
+    pub fn keys_only(mut self) -> Self {
+        self.scan.keys_only = true;
+        self
+    }
+}
+
+impl IntoFuture for ScanCall {
+    type Output = <ScanMachine as Machine>::Output;
+    type IntoFuture = Pending<Checked<ScanMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.common.pending(Ok(ScanMachine::new(self.scan)))
+    }
+}
+
+/// A [`RawClient::delete_range`] to be awaited.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct DeleteRangeCall {
+    common: Common,
+    range: KeyRange,
+}
+
+impl DeleteRangeCall {
+    pub(super) fn new(raw: &RawClient, range: KeyRange) -> Self {
+        Self { common: Common::new(raw), range }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for DeleteRangeCall {
+    type Output = <DeleteRangeMachine as Machine>::Output;
+    type IntoFuture = Pending<Checked<DeleteRangeMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let machine = DeleteRangeMachine::new(self.range, self.common.raw.cf);
+        self.common.pending(Ok(machine))
     }
 }

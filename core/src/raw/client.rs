@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
-use super::calls::{Delete, Get, Put};
+use super::calls::{
+    BatchDeleteCall, BatchGetCall, BatchPutCall, Delete, DeleteRangeCall, Get, Put, ScanCall,
+};
 use crate::client::Client;
-use crate::types::Key;
+use crate::types::{Key, KeyRange, KvPair};
 
 /// Raw calls to one column family. Cloning shares the client.
 ///
@@ -86,5 +88,85 @@ impl RawClient {
     /// client-go: `rawkv/rawkv.go: Delete`.
     pub fn delete(&self, key: impl Into<Key>) -> Delete {
         Delete::new(self, key.into())
+    }
+
+    /// Reads the values of `keys`, in their order; `None` for a key that has none.
+    ///
+    /// The regions are asked side by side; the keys are not read at one moment.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); the first error ends the call.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// client-go: `rawkv/rawkv.go: BatchGet`.
+    pub fn batch_get<K: Into<Key>>(&self, keys: impl IntoIterator<Item = K>) -> BatchGetCall {
+        BatchGetCall::new(self, keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Writes `pairs`; of two with one key the last counts.
+    ///
+    /// Not atomic: when it fails, some may be written.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); the first error ends the call.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have written some.
+    ///
+    /// client-go: `rawkv/rawkv.go: BatchPut`.
+    pub fn batch_put<P: Into<KvPair>>(&self, pairs: impl IntoIterator<Item = P>) -> BatchPutCall {
+        BatchPutCall::new(self, pairs.into_iter().map(Into::into).collect())
+    }
+
+    /// Deletes `keys`.
+    ///
+    /// Not atomic: when it fails, some may be deleted.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete); the first error ends the call.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have deleted some.
+    ///
+    /// client-go: `rawkv/rawkv.go: BatchDelete`.
+    pub fn batch_delete<K: Into<Key>>(&self, keys: impl IntoIterator<Item = K>) -> BatchDeleteCall {
+        BatchDeleteCall::new(self, keys.into_iter().map(Into::into).collect())
+    }
+
+    /// Reads up to `limit` pairs of `range` in the order of their keys.
+    ///
+    /// The result is held in memory: scan large ranges in pieces, each from behind the last key of the one before.
+    ///
+    /// ```no_run
+    /// # async fn f(client: tikv_client_core::client::Client) -> Result<(), tikv_client_core::error::Error> {
+    /// use tikv_client_core::types::KeyRange;
+    /// let newest = client.raw().scan(KeyRange::prefix("event/"), 10).reverse().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What any call can fail with.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// client-go: `rawkv/rawkv.go: Scan, ReverseScan`.
+    pub fn scan(&self, range: impl Into<KeyRange>, limit: usize) -> ScanCall {
+        ScanCall::new(self, range.into(), limit)
+    }
+
+    /// Deletes every key of `range`, region by region. Not atomic.
+    ///
+    /// # Errors
+    /// What any call can fail with; what was deleted before stays deleted.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have deleted a part.
+    ///
+    /// client-go: `rawkv/rawkv.go: DeleteRange`.
+    pub fn delete_range(&self, range: impl Into<KeyRange>) -> DeleteRangeCall {
+        DeleteRangeCall::new(self, range.into())
     }
 }

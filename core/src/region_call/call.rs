@@ -35,7 +35,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::classify::{Reaction, Situation, Verdict, classify, classify_transport};
-use crate::backoff::{Attempts, Exhausted, Kind};
+use crate::backoff::{Attempts, Kind};
 use crate::codec::Mode;
 use crate::error::Error;
 use crate::machine::{Attempt, Cx, Fault, Fired, Place, Ticket};
@@ -45,9 +45,9 @@ use crate::types::{Key, Located, RegionVersion};
 /// What an attempt may take. client-go: `internal/client/client.go: ReadTimeoutShort`.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
-/// How many hints are followed one after the other before a pause: two stores that name each other must not be asked in
-/// a circle as fast as they answer.
-const HINTS: u32 = 3;
+/// How often a request is sent again at once before a pause: two stores that name each other as the leader, or one that
+/// gives the same answer for ever, must not be asked as fast as they answer.
+const AT_ONCE: u32 = 3;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,8 +125,6 @@ enum Phase {
     Loading { region: Ticket<Located> },
     InFlight { call: Ticket<Bytes>, to: Located },
     BackingOff { timer: Ticket<Fired> },
-    /// The region is gone, its pause is over.
-    Regrouping,
 }
 
 /// One request to one region. See the module for its phases.
@@ -140,8 +138,8 @@ pub struct RegionCall {
     attempts: Attempts,
     /// Attempts that were sent.
     sent: u32,
-    /// Hints followed since the last pause.
-    hints: u32,
+    /// How often it was sent at once since the last pause.
+    at_once: u32,
     /// A request was sent and its fate is not known.
     lost: bool,
     /// What went wrong last, for the text of an interrupt.
@@ -161,10 +159,23 @@ impl RegionCall {
             phase: Phase::Locating,
             attempts: Attempts::default(),
             sent: 0,
-            hints: 0,
+            at_once: 0,
             lost: false,
             last: None,
         }
+    }
+
+    /// Goes on with the pauses of a call before it, whose region changed: they grow, they do not begin anew.
+    #[must_use]
+    pub fn resume(mut self, attempts: Attempts) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// How often the call was set back so far.
+    #[must_use]
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 
     /// Goes one step; see [`Machine::step`](crate::machine::Machine::step).
@@ -192,7 +203,6 @@ impl RegionCall {
                     Ok(_) => Ok(Phase::Locating),
                     Err(fault) => Err(self.fail(fault)),
                 },
-                Phase::Regrouping => Err(self.regroup()),
             };
             match next {
                 Ok(phase) => self.phase = phase,
@@ -258,29 +268,37 @@ impl RegionCall {
     }
 
     fn situation(&self, to: Located) -> Situation {
-        Situation { to, mode: self.mode, hints: self.hints }
+        Situation { to, mode: self.mode }
     }
 
     fn react(&mut self, verdict: Verdict, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
-        let Verdict { report, reaction, reason } = verdict;
-        if let Some(feedback) = report {
+        let Verdict { reports, reaction, reason } = verdict;
+        for feedback in reports {
             cx.report(feedback);
         }
         self.last = Some(Arc::clone(&reason));
-        let _ = (to, HINTS, reaction, reason);
-        Ok(Phase::Locating)
-    }
-
-    fn back_off(&mut self, kind: Kind, reason: Arc<str>, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
-        self.hints = 0;
+        let kind = match reaction {
+            Reaction::Again if self.at_once < AT_ONCE => {
+                self.at_once += 1;
+                return Ok(Phase::Locating);
+            }
+            Reaction::Again => Kind::RegionScheduling,
+            Reaction::BackOff(kind) => kind,
+            Reaction::Fail => return Err(self.refused(to, reason)),
+            Reaction::Undetermined => {
+                self.lost = true;
+                return Err(self.refused(to, reason));
+            }
+        };
+        self.at_once = 0;
         match cx.back_off(kind, &mut self.attempts, reason) {
             Ok(timer) => Ok(Phase::BackingOff { timer }),
-            Err(account) => Err(self.exhausted(account)),
+            Err(account) => Err(self.failure(Error::Exhausted { operation: self.operation, account })),
         }
     }
 
-    fn exhausted(&self, account: Box<Exhausted>) -> Box<Unanswered> {
-        self.failure(Error::Exhausted { operation: self.operation, account })
+    fn refused(&self, to: Located, message: Arc<str>) -> Box<Unanswered> {
+        self.failure(Error::Region { region: to.region.id, store: to.store, message })
     }
 
     fn fail(&self, fault: Fault) -> Box<Unanswered> {

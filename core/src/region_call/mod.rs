@@ -1,16 +1,18 @@
 //! One request to one region, with its retries: what every operation is made of.
 //!
 //! [`RegionCall`] locates, sends, classifies what comes back, backs off and sends again. [`classify`](mod@classify) holds
-//! the whole table of region errors as one pure function. [`group`] puts keys together by region.
+//! the whole table of region errors as one pure function. [`group`] puts keys together by region; [`FindRegion`] finds one
+//! region with its range.
 //!
 //! client-go: `internal/locate/region_request.go`.
 
 mod call;
 pub mod classify;
-#[cfg(test)]
-mod classify_tests;
+mod find;
 pub mod group;
+mod region_error;
 #[cfg(test)]
 mod tests;
 
 pub use call::{RegionCall, Reply, Route, Unanswered};
+pub use find::FindRegion;

@@ -34,6 +34,13 @@ macro_rules! commands {
                 match self { $(Self::$name => $tag,)* }
             }
 
+            /// Whether its keys are raw ones, which PD and region errors have as they are.
+            #[must_use]
+            pub const fn is_raw(self) -> bool {
+                // The raw commands' fields stand together: RawGet is the first, RawCoprocessor apart.
+                matches!(self.batch_tag(), 13..=21 | 34)
+            }
+
             /// The path of its unary twin.
             #[must_use]
             pub const fn path(self) -> &'static str {

@@ -173,6 +173,36 @@ impl KeyRange {
     }
 }
 
+macro_rules! range_from {
+    ($($bounds:ty),*) => {$(
+        impl<K: Into<Key> + Clone> From<$bounds> for KeyRange {
+            fn from(bounds: $bounds) -> Self {
+                Self::from_bounds(bounds)
+            }
+        }
+    )*};
+}
+
+range_from!(
+    std::ops::Range<K>,
+    std::ops::RangeInclusive<K>,
+    std::ops::RangeFrom<K>,
+    std::ops::RangeTo<K>,
+    std::ops::RangeToInclusive<K>
+);
+
+impl From<std::ops::RangeFull> for KeyRange {
+    fn from(_: std::ops::RangeFull) -> Self {
+        Self::ALL
+    }
+}
+
+impl From<&Self> for KeyRange {
+    fn from(range: &Self) -> Self {
+        range.clone()
+    }
+}
+
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "a pair is a key and a value")]

@@ -1,0 +1,1 @@
+//! Raw machines at their boundary.
