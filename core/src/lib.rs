@@ -17,6 +17,7 @@ pub mod config;
 pub mod error;
 pub mod machine;
 pub mod pd;
+pub mod raw;
 pub mod region;
 pub mod region_call;
 pub mod request;

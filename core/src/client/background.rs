@@ -1,7 +1,6 @@
 //! The client's background set: operations that nobody waits for, such as the commit of secondaries.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -52,7 +52,7 @@ impl Founder {
         S: Service + Send + Unpin + 'static,
         S::Command: Send + 'static,
         S::Timer: Send + Unpin + 'static,
-        S::Special: Send + 'static,
+        S::Special: Send + Unpin + 'static,
     {
         let around = Surroundings {
             mailbox: Arc::clone(mailbox),

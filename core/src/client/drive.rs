@@ -1,7 +1,6 @@
 //! `Drive`: the one future that runs an operation, and what users hold of it.
 
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

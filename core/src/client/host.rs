@@ -5,7 +5,6 @@
 //! mailbox closes, and everyone who waits learns that the client is closed.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -57,7 +56,7 @@ where
     S: Service + Send + Unpin + 'static,
     S::Command: Send + 'static,
     S::Timer: Send + Unpin + 'static,
-    S::Special: Send + 'static,
+    S::Special: Send + Unpin + 'static,
 {
     /// Starts the task of `service`.
     pub(super) fn spawn(service: S, around: Surroundings<S>) {
@@ -199,7 +198,7 @@ where
     S: Service + Send + Unpin + 'static,
     S::Command: Send + 'static,
     S::Timer: Send + Unpin + 'static,
-    S::Special: Send + 'static,
+    S::Special: Send + Unpin + 'static,
 {
     type Output = ();
 

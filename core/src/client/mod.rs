@@ -1,5 +1,106 @@
 //! What applications call, and what drives the machines.
+//!
+//! [`Client`] is the handle; `raw()` and the transaction calls give typed clients that share its state. A call is a
+//! value that can be refined and then awaited; [`Pending`] is the future behind it (`drive`). `connect` starts one `host` a
+//! service on the [`Runtime`]; `wire` keeps a host's connections. `shared` is what operations read and push to, `background`
+//! runs operations that nobody waits for.
 
+mod background;
+mod checked;
+mod connect;
+mod drive;
+mod host;
 mod runtime;
+mod shared;
+mod wire;
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use checked::Checked;
+pub use drive::Pending;
+pub(crate) use drive::Terms;
 pub use runtime::{BoxFuture, ByteStream, Channel, Clock, ConnectOptions, Runtime};
+pub use shared::Space;
+pub(crate) use shared::Inner;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::raw::RawClient;
+use crate::types::ClusterId;
+
+/// A client of one TiKV cluster. Cloning shares it; its tasks end when the last clone and the last call are gone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+impl Client {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// Finds PD at one of `endpoints` (`host:port`) and starts the client's tasks on `runtime`.
+    ///
+    /// # Errors
+    /// [`ServiceError`](crate::error::ServiceError): an address that is none, no PD that answers within
+    /// `config.connect_timeout`, PDs of different clusters, certificates that cannot be used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what it had started.
+    ///
+    /// client-go: `txnkv/client.go: NewClient`, `rawkv/rawkv.go: NewClient`.
+    pub async fn connect(
+        runtime: Arc<dyn Runtime>,
+        endpoints: &[impl AsRef<str>],
+        config: Config,
+    ) -> Result<Self, Error> {
+        connect::connect(runtime, endpoints, config).await
+    }
+
+    /// Raw calls, to the default column family.
+    #[must_use]
+    pub fn raw(&self) -> RawClient {
+        RawClient::new(self.clone())
+    }
+
+    /// The cluster's id.
+    ///
+    /// client-go: `rawkv/rawkv.go: ClusterID`.
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.inner.cluster
+    }
+
+    /// The configuration the client was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Waits until the operations in the background (commits of secondaries, cleanups) have ended, at most for
+    /// `patience`, then ends the client's tasks. Calls under way complete as
+    /// [`Interrupt::Closed`](crate::machine::Interrupt::Closed).
+    ///
+    /// Returns how many background operations were left undone. Other clones of the client are closed, too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the client open.
+    pub async fn close(self, patience: Duration) -> usize {
+        let until = self.inner.clock.now() + patience;
+        let drained = Arc::new(background::Drained::default());
+        let command = background::BackgroundCommand::Drain { until, drained: Arc::clone(&drained) };
+        if self.inner.background.is_closed() {
+            return 0;
+        }
+        self.inner.background.tell(command);
+        let left = poll_fn(|cx| drained.poll(cx)).await;
+        self.inner.shut();
+        left
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}

@@ -1,7 +1,6 @@
 //! What a runtime gives: time, tasks, and channels that move bytes. No protocol is decided behind these traits.
 
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;

@@ -3,7 +3,6 @@
 //! A channel is connected by its first use and shared; one that fails is dropped, so that the next use connects anew.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};

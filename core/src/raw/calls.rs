@@ -1,6 +1,5 @@
 //! Raw calls as values: refine one, then await it.
 
-use std::future::IntoFuture;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,10 +65,10 @@ impl Common {
         Ok(())
     }
 
-    pub(super) fn pending<M: Machine>(
-        &self,
-        machine: Result<M, Error>,
-    ) -> Pending<Checked<M>> {
+    pub(super) fn pending<M, T>(&self, machine: Result<M, Error>) -> Pending<Checked<M>>
+    where
+        M: Machine<Output = Result<T, Error>>,
+    {
         let inner = self.client().inner();
         let patience = self.deadline.unwrap_or(inner.config.deadline);
         let terms = Terms {
