@@ -69,29 +69,44 @@ const FIRST_TERM: u64 = 6;
 /// How many of the keys that people write begin with this byte, as a weight.
 fn weight(byte: u8) -> u64 {
     match byte {
-        b'a'..=b'z' => 6,
-        b'0'..=b'9' => 4,
-        b'A'..=b'Z' => 3,
+        b'a'..=b'z' => 12,
+        b'0'..=b'9' => 8,
+        b'A'..=b'Z' => 4,
+        b' '..=b'~' => 2,
         _ => 1,
     }
 }
 
-/// `regions - 1` bounds, spread over printable and binary keys so that each region gets a like share of such keys.
+/// The most regions that [`spread`] tells apart.
+pub const MOST_SPREAD: usize = 50_000;
+
+/// `regions - 1` bounds, spread over printable and binary keys so that each region gets a like share of such keys;
+/// at most [`MOST_SPREAD`] regions.
 #[must_use]
 pub fn spread(regions: usize) -> Vec<Bytes> {
+    // So many bytes that neighbouring bounds differ within the weight of the heaviest byte.
+    let bytes = match regions {
+        0..=32 => 1,
+        33..=2_000 => 2,
+        _ => 3,
+    };
+    let regions = u64::try_from(regions.clamp(1, MOST_SPREAD)).unwrap_or(1);
     let total: u64 = (0..=u8::MAX).map(weight).sum();
-    // Two bytes tell so many shares apart.
-    let shares = total * total;
-    let regions = u64::try_from(regions.max(1)).unwrap_or(u64::MAX).min(shares / 4);
-    (1..regions)
-        .map(|n| {
-            let share = n * shares / regions;
-            let (first, rest) = byte_at(share / total);
-            let (second, _) = byte_at((rest * total + share % total) / weight(first));
-            // The second byte only matters where several regions begin with the same first one.
-            if regions > 64 { key::encode(&[first, second]) } else { key::encode(&[first]) }
-        })
-        .collect()
+    (1..regions).map(|n| key::encode(&bound(n * total.pow(bytes) / regions, total, bytes))).collect()
+}
+
+/// The `bytes` bytes below which lie `share` of `total.pow(bytes)` keys.
+fn bound(share: u64, total: u64, bytes: u32) -> Vec<u8> {
+    let mut key = Vec::new();
+    let mut share = share;
+    for left in (0..bytes).rev() {
+        let below = total.pow(left);
+        let (byte, into) = byte_at(share / below);
+        key.push(byte);
+        // What lies within the byte's own weight, as a share of all that begins with it.
+        share = (into * below + share % below) / weight(byte);
+    }
+    key
 }
 
 /// The byte in whose weight `share` falls, and how far within.
@@ -113,7 +128,7 @@ mod tests {
 
     #[test]
     fn bounds_are_distinct_decode_and_lie_in_order() {
-        for regions in [1, 2, 8, 64, 65, 300, 5_000] {
+        for regions in [1, 2, 8, 32, 33, 300, 2_000, 2_001, MOST_SPREAD] {
             let bounds = spread(regions);
             assert_eq!(bounds.len(), regions - 1);
             assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "{regions} regions: {bounds:?}");

@@ -22,7 +22,7 @@ const REPLICAS: usize = 3;
 pub const MOST_SERVERS: usize = 128;
 
 /// The most regions that a cluster starts with; splits can make more.
-pub const MOST_REGIONS: usize = 50_000;
+pub const MOST_REGIONS: usize = layout::MOST_SPREAD;
 
 /// Why a cluster did not start.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@
 //! * `place`: the thread with its runtime, the listeners, their connections.
 //! * `dispatch`: one HTTP/2 connection, and which of the following answers a call.
 //! * `pd`, `store`, `batch`: PD's calls, a store's calls one by one, a store's `BatchCommands` stream.
+//! * `http1`: plain HTTP on the same ports.
 //! * `grpc`: messages and statuses on HTTP/2 streams.
 //!
 //! One thread serves a cluster, with a runtime of its own, so that any executor and plain blocking code can use it. A
@@ -16,6 +17,7 @@ pub mod builder;
 mod dispatch;
 pub mod embedded;
 mod grpc;
+mod http1;
 mod pd;
 mod place;
 mod shared;

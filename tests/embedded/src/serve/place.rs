@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::dispatch;
 use super::shared::Shared;
+use super::{dispatch, http1};
 use crate::control::Node;
 
 /// Dials that may wait to be taken.
@@ -127,8 +127,13 @@ async fn listen(shared: Arc<Shared>, node: Node, listener: TcpListener, mut clos
 
 async fn connection(shared: Arc<Shared>, node: Node, stream: TcpStream) {
     // A connection that cannot be set up is as good as broken.
-    if stream.set_nodelay(true).is_ok() {
-        dispatch::serve(shared, node, stream).await;
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    match http1::is_plain(&stream).await {
+        Ok(false) => dispatch::serve(shared, node, stream).await,
+        Ok(true) => http1::serve(&shared, node, stream).await,
+        Err(_) => {}
     }
 }
 

@@ -8,12 +8,14 @@
 //! * `stores`: stores, and what they report.
 //! * `scatter`: scattering, and the operators that would do it.
 //! * [`etcd`]: the part of etcd's API that client-go asks of PD.
+//! * [`http`]: the part of PD's HTTP API that clients and operators of tests ask.
 //! * `config`: the cluster's and the global configuration, the external timestamp.
 //!
 //! PD keeps no regions of its own: it describes the [`Topology`], or a frozen copy of it while a test wants PD to lag.
 
 mod config;
 pub mod etcd;
+pub mod http;
 mod members;
 mod regions;
 mod scatter;
@@ -157,7 +159,7 @@ headed! {
         AllocIdRequest IsSnapshotRecoveringRequest GetDcLocationInfoRequest SyncMaxTsRequest
         GetStoreRequest GetAllStoresRequest PutStoreRequest ReportMinResolvedTsRequest
         GetRegionRequest GetRegionByIdRequest ScanRegionsRequest BatchScanRegionsRequest QueryRegionRequest
-        SplitRegionsRequest SplitAndScatterRegionsRequest ScatterRegionRequest GetOperatorRequest
+        SplitRegionsRequest SplitAndScatterRegionsRequest GetOperatorRequest
         GetClusterConfigRequest PutClusterConfigRequest SetExternalTimestampRequest GetExternalTimestampRequest;
     answers
         GetMembersResponse GetClusterInfoResponse TsoResponse GetMinTsResponse BootstrapResponse

@@ -4,10 +4,11 @@
 //! outcome depends on the regions alone. The operator is remembered as a finished one.
 
 use bytes::Bytes;
+use prost::Message;
 use tikv_proto::pdpb;
 
 use super::regions::split_at;
-use super::{Answer, Asked, HeaderError, Pd};
+use super::{Answer, Asked, Headed, HeaderError, Pd};
 use crate::model::region::Topology;
 use crate::model::status::Status;
 
@@ -18,17 +19,39 @@ pub(super) struct Operator {
     kind: &'static str,
 }
 
+/// `ScatterRegionRequest` with the deprecated single region, which the schema of this project leaves out.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ScatterRequest {
+    #[prost(message, optional, tag = "1")]
+    header: Option<pdpb::RequestHeader>,
+    #[prost(uint64, tag = "2")]
+    region_id: u64,
+    #[prost(uint64, repeated, tag = "6")]
+    regions_id: Vec<u64>,
+}
+
+impl Headed for ScatterRequest {
+    fn cluster_id(&self) -> u64 {
+        self.header.as_ref().map_or(0, |header| header.cluster_id)
+    }
+}
+
 impl Pd {
     // PD: server/grpc_service.go: ScatterRegion
     pub(super) fn scatter(
         &mut self,
         asked: &mut Asked<'_>,
-        request: pdpb::ScatterRegionRequest,
+        request: ScatterRequest,
     ) -> Answer<pdpb::ScatterRegionResponse> {
         if request.regions_id.is_empty() {
-            // The literal `%d` is PD's.
-            let message = "region %d not found".to_owned();
-            return Err(HeaderError::Header(pdpb::ErrorType::RegionNotFound, message));
+            let id = request.region_id;
+            if asked.topology.region(id).is_none() {
+                // The literal `%d` is PD's.
+                let message = "region %d not found".to_owned();
+                return Err(HeaderError::Header(pdpb::ErrorType::RegionNotFound, message));
+            }
+            self.spread(asked.topology, &[id]);
+            return Ok(pdpb::ScatterRegionResponse { finished_percentage: 100, ..Default::default() });
         }
         let (known, failed): (Vec<u64>, Vec<u64>) =
             request.regions_id.iter().partition(|&&id| asked.topology.region(id).is_some());

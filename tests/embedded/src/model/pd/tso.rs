@@ -1,10 +1,10 @@
 //! The timestamp oracle.
 //!
 //! A timestamp is physical milliseconds and an 18-bit counter. One request owns the `count` timestamps that end
-//! with the one answered. The physical part follows the clock but never goes back, and moves ahead of the clock
-//! when the counter is used up.
+//! with the one answered. The physical part follows the clock in steps but never goes back, and moves ahead of the
+//! clock when the counter is used up.
 //!
-//! PD: `pkg/tso/allocator.go: generateTSO`, `pkg/tso/tso.go: getTS`.
+//! PD: `pkg/tso/allocator.go: generateTSO`, `pkg/tso/tso.go: getTS, updateTimestamp`.
 
 use tikv_proto::pdpb;
 
@@ -16,6 +16,10 @@ use crate::model::status::Status;
 const LOGICAL_BITS: u32 = 18;
 /// Counters below this one exist.
 const LOGICAL_END: u32 = 1 << LOGICAL_BITS;
+
+/// The physical part follows the clock in steps of so many milliseconds.
+// PD: server/config/config.go: DefaultTSOUpdatePhysicalInterval
+const STEP_MS: u64 = 50;
 
 /// The oracle's state: the last timestamp that it gave out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +42,9 @@ impl Oracle {
         if count >= LOGICAL_END {
             return Err(failed("generate tso maximum number of retries exceeded"));
         }
-        if now.unix_ms() > self.physical_ms {
-            *self = Self { physical_ms: now.unix_ms(), logical: 0 };
+        let clock_ms = now.unix_ms() / STEP_MS * STEP_MS;
+        if clock_ms > self.physical_ms {
+            *self = Self { physical_ms: clock_ms, logical: 0 };
         }
         // Both are below 2^18, their sum fits.
         if self.logical + count >= LOGICAL_END {
@@ -102,14 +107,16 @@ mod tests {
         let mut oracle = Oracle::default();
         let mut last = 0;
         // The clock goes back once, and one batch does not fit into the rest of its millisecond.
-        for (ms, count) in [(5, 1), (5, 3), (4, 1), (6, 200_000), (6, 200_000), (6, 1), (7, 262_143), (7, 1)]
+        for (ms, count) in
+            [(50, 1), (50, 3), (4, 1), (60, 200_000), (60, 200_000), (60, 1), (70, 262_143), (70, 1)]
         {
             let (physical, logical) = oracle.draw(at(ms), count).expect("a fair count");
             let first = (physical << LOGICAL_BITS) + u64::from(logical) - u64::from(count) + 1;
             assert!(first > last, "{count} at {ms} ms begins at {first}, not above {last}");
             last = oracle.last();
         }
-        assert_eq!(oracle.draw(at(100), 1), Ok((100, 1)), "the clock has caught up");
+        assert_eq!(oracle.draw(at(109), 1), Ok((100, 1)), "the clock has caught up");
+        assert_eq!(oracle.draw(at(149), 1), Ok((100, 2)), "within the step");
     }
 
     #[test]
