@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::buckets::Buckets;
+use super::peers::Peers;
 use crate::machine::report::StaleReason;
 use crate::types::{
     Instant, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
@@ -39,7 +40,7 @@ impl Found {
     /// Peers on removed stores are left out by who knows the stores, before this.
     ///
     /// client-go: `internal/locate/region_cache.go: newRegion`.
-    pub(super) fn usable_peers(&self) -> Box<[Peer]> {
+    pub(super) fn usable_peers(&self) -> Peers {
         let leads = |peer: &Peer| self.info.leader == Some(peer.id);
         let usable =
             |peer: &&Peer| !self.down.contains(&peer.id) && (peer.role != PeerRole::Witness || leads(peer));
@@ -93,29 +94,31 @@ const fn number_of(why: StaleReason) -> u8 {
 ///
 /// Version, range and peers never change: a new version is a new entry. The atomics are each on their own,
 /// so an update of one never undoes an update of another.
+// In this order a lookup reads the beginning only: two or three lines of the cache.
+#[repr(C)]
 pub struct Entry {
-    version: RegionVersion,
-    range: KeyRange,
-    peers: Box<[Peer]>,
-    /// Index into `peers` of the one to talk to.
-    leader: AtomicUsize,
     /// Until when the entry may be used.
     expires: AtomicU64,
     /// How long from an access on it may be used, ns.
     life: u64,
-    /// No access lengthens its life: something in it is suspect, so it is loaded again at the latest then.
-    frozen: AtomicBool,
+    /// Index into `peers` of the one to talk to.
+    leader: AtomicUsize,
     /// [`FRESH`], or the number of the first reason not to use it.
     stale: AtomicU8,
-    pending: Box<[PeerId]>,
+    /// No access lengthens its life: something in it is suspect, so it is loaded again at the latest then.
+    frozen: AtomicBool,
+    version: RegionVersion,
+    peers: Peers,
+    range: KeyRange,
     buckets: ArcSwapOption<Buckets>,
+    pending: Box<[PeerId]>,
 }
 
 impl Entry {
     /// `None` when no peer of `found` can be talked to.
     pub(super) fn new(found: Found, before: Option<&Self>, now: Instant, expires: Instant) -> Option<Self> {
         let peers = found.usable_peers();
-        let leader = first_leader(&peers, found.info.leader, before)?;
+        let leader = first_leader(peers.as_slice(), found.info.leader, before)?;
         let known = before.and_then(|entry| entry.buckets.load_full());
         let buckets = match (found.buckets, known) {
             (Some(new), Some(old)) => Some(if old.version() > new.version() { old } else { new }),
@@ -155,7 +158,7 @@ impl Entry {
     /// Its replicas that can be talked to, in PD's order.
     #[must_use]
     pub fn peers(&self) -> &[Peer] {
-        &self.peers
+        self.peers.as_slice()
     }
 
     /// The replicas that were still receiving their data.
@@ -167,7 +170,7 @@ impl Entry {
     /// The peer believed to lead.
     #[must_use]
     pub fn leader(&self) -> Option<Peer> {
-        self.peers.get(self.leader.load(Ordering::Relaxed)).copied()
+        self.peers().get(self.leader.load(Ordering::Relaxed)).copied()
     }
 
     /// Where a request goes now.
@@ -228,17 +231,17 @@ impl Entry {
     ///
     /// It need not be a voter as far as we know: who says that it leads knows better.
     pub(super) fn follow(&self, peer: PeerId, store: StoreId) -> Option<bool> {
-        let at = self.peers.iter().position(|known| known.id == peer && known.store == store)?;
+        let at = self.peers().iter().position(|known| known.id == peer && known.store == store)?;
         Some(self.leader.swap(at, Ordering::Relaxed) != at)
     }
 
     /// Moves on to the next voter if the leader is still on `store`: of many failures one moves it.
     pub(super) fn pass_over(&self, store: StoreId) -> bool {
         let at = self.leader.load(Ordering::Relaxed);
-        if self.peers.get(at).is_none_or(|peer| peer.store != store) {
+        if self.peers().get(at).is_none_or(|peer| peer.store != store) {
             return false;
         }
-        let next = next_voter(&self.peers, at);
+        let next = next_voter(self.peers(), at);
         next != at && self.leader.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 

@@ -6,7 +6,7 @@
 //!   expiry, buckets) in atomics; [`expiry`];
 //! * [`directory`]: lookups, [`Feedback`](crate::machine::report::Feedback), and sweeping;
 //! * [`table`]: both orders of the entries, and which region replaces which;
-//! * [`sorted`]: the list underneath, cheap to copy with one change;
+//! * [`peers`]: a short list; [`sorted`]: the list underneath, cheap to copy with one change;
 //! * [`buckets`]: finer ranges within a region.
 //!
 //! What an operation learns sets atomics at once. Only a change of which regions there are takes the writer's
@@ -23,6 +23,7 @@
 pub mod buckets;
 pub mod directory;
 pub mod entry;
+mod peers;
 mod sorted;
 mod table;
 #[cfg(test)]

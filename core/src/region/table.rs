@@ -53,10 +53,7 @@ impl Table {
 
     /// The entry whose range has `key`, in whatever state it is.
     pub(super) fn holding(&self, key: &[u8]) -> Option<&Arc<Entry>> {
-        self.by_start.floor(key).filter(|entry| {
-            let end = &entry.range().end;
-            end.is_empty() || key < end.as_slice()
-        })
+        self.by_start.holding(key)
     }
 
     /// The entry whose range has the keys just below `key`; an empty key stands for the end of all keys.
