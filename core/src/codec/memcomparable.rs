@@ -105,6 +105,44 @@ pub fn decode(bytes: &[u8]) -> Result<(Vec<u8>, &[u8]), CodecError> {
     Err(CodecError::Truncated { offset: bytes.len() - cut.len(), left: cut.len() })
 }
 
+/// The smallest key whose encoding is not below `bound`, for any bytes.
+///
+/// Where raw and encoded keys share a cluster, a region may begin or end at bytes that no key encodes to. Whatever the
+/// bound is, a key lies below it in its encoded form exactly when it lies below this key.
+#[must_use]
+pub fn decode_ceiling(bound: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(bound.len() / CELL * GROUP + GROUP);
+    let (cells, cut) = bound.as_chunks::<CELL>();
+    for (index, cell) in cells.iter().enumerate() {
+        let [group @ .., marker] = cell;
+        if *marker == FULL {
+            key.extend_from_slice(group);
+            continue;
+        }
+        let data = without_zeros(group);
+        let kept = GROUP.checked_sub(usize::from(FULL - marker)).and_then(|kept| group.get(..kept));
+        match kept.filter(|kept| kept.len() >= data.len()) {
+            Some(kept) => {
+                key.extend_from_slice(kept);
+                if bound.len() > (index + 1) * CELL {
+                    // The encoding ends here and the bound goes on, so it is above this key, and below the next.
+                    key.push(0);
+                }
+            }
+            // A marker that is too small for its group: the smallest that fits makes the encoding larger.
+            None => key.extend_from_slice(data),
+        }
+        return key;
+    }
+    key.extend_from_slice(without_zeros(cut));
+    key
+}
+
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let len = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..len).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +194,21 @@ mod tests {
         proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(0xff), any::<u8>()], 0..40)
     }
 
+    /// Bytes that are encodings, nearly, or not at all.
+    fn bounds() -> impl Strategy<Value = Vec<u8>> {
+        let nearly = (keys(), any::<proptest::sample::Index>(), any::<u8>(), keys(), 0..9_usize).prop_map(
+            |(key, at, byte, rest, cut)| {
+                let mut bound = encode(&key);
+                let at = at.index(bound.len());
+                bound[at] = byte;
+                bound.extend_from_slice(&rest);
+                bound.truncate(bound.len() - cut);
+                bound
+            },
+        );
+        prop_oneof![keys(), nearly, (keys(), keys()).prop_map(|(key, rest)| [encode(&key), rest].concat())]
+    }
+
     proptest! {
         #[test]
         fn decoding_gives_back_the_key_and_what_follows(key in keys(), rest in keys()) {
@@ -178,6 +231,29 @@ mod tests {
             if let Ok((key, rest)) = decode(&bytes) {
                 prop_assert_eq!([&encode(&key)[..], rest].concat(), bytes);
             }
+        }
+
+        #[test]
+        fn a_key_is_below_a_bound_exactly_when_it_is_below_its_ceiling(
+            bound in bounds(), other in keys(), cut in 0..9_usize, lower: bool,
+        ) {
+            let ceiling = decode_ceiling(&bound);
+            prop_assert!(encode(&ceiling) >= bound);
+            // Neighbours of the ceiling, which other keys hardly ever are.
+            let mut near = ceiling.clone();
+            near.truncate(ceiling.len().saturating_sub(cut));
+            if lower && let Some(last) = near.last_mut() {
+                *last = last.saturating_sub(1);
+                near.extend_from_slice(&[0xff; 20]);
+            }
+            for key in [other, near] {
+                prop_assert_eq!(encode(&key) < bound, key < ceiling, "{:?}", key);
+            }
+        }
+
+        #[test]
+        fn the_ceiling_of_an_encoding_is_its_source(key in keys()) {
+            prop_assert_eq!(decode_ceiling(&encode(&key)), key);
         }
 
         #[test]

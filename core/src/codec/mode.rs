@@ -67,6 +67,29 @@ impl Mode {
         Ok(KeyRange { start: self.decode_key(start)?, end: self.decode_key(end)? })
     }
 
+    /// The first key of this client's user that is not below a region's bound, whatever the bound is.
+    ///
+    /// Where [`decode_key`](Self::decode_key) fails, raw and transactional keys share the cluster: a bound may be a raw
+    /// key. Where it leaves bytes out, this is the key behind: PD says of the key itself that it lies below the bound.
+    #[must_use]
+    pub fn ceil_bound(self, bound: &[u8]) -> Key {
+        match self {
+            Self::Raw => bound.into(),
+            Self::Txn => memcomparable::decode_ceiling(bound).into(),
+        }
+    }
+
+    /// The keys of this client's user between a region's bounds, whatever the bounds are; `None` when there are none.
+    #[must_use]
+    pub fn ceil_range(self, start: &[u8], end: &[u8]) -> Option<KeyRange> {
+        let start = self.ceil_bound(start);
+        if end.is_empty() {
+            return Some(KeyRange { start, end: Key::EMPTY });
+        }
+        let end = self.ceil_bound(end);
+        (start < end).then_some(KeyRange { start, end })
+    }
+
     /// A region's bucket bounds as this client's user knows them.
     ///
     /// # Errors
@@ -116,7 +139,34 @@ mod tests {
         assert_eq!(Mode::Txn.decode_buckets(&[ENCODED_A.into(), "a".into()]), Err(error));
     }
 
+    #[test]
+    fn regions_between_raw_bounds_hold_the_keys_that_encode_to_between_them() {
+        let table: [(&[u8], &[u8], Option<KeyRange>); 6] = [
+            (b"", b"", Some(KeyRange::ALL)),
+            (b"a", ENCODED_A, None),
+            (b"a", b"b", Some(KeyRange::new("a", "b"))),
+            (ENCODED_A, b"aa", Some(KeyRange::new("a", "aa"))),
+            (b"", b"\0", None),
+            (b"\xff", b"", Some(KeyRange::new(b"\xff", ""))),
+        ];
+        for (start, end, range) in table {
+            assert_eq!(Mode::Txn.ceil_range(start, end), range, "{start:?} {end:?}");
+        }
+        assert_eq!(Mode::Raw.ceil_range(b"a", b"b"), Some(KeyRange::new("a", "b")));
+        assert_eq!(Mode::Raw.ceil_range(b"b", b"a"), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_key_is_in_a_region_exactly_when_its_wire_form_is(start: Vec<u8>, end: Vec<u8>, key: Vec<u8>) {
+            for mode in [Mode::Raw, Mode::Txn] {
+                let wire = KeyRange::new(start.clone(), end.clone());
+                let within = wire.contains(&mode.encode_key(&key.as_slice().into()));
+                let range = mode.ceil_range(&start, &end);
+                prop_assert_eq!(range.is_some_and(|range| range.contains(&key)), within);
+            }
+        }
+
         #[test]
         fn decoding_a_range_gives_back_what_was_encoded(start: Vec<u8>, end: Vec<u8>) {
             let range = KeyRange::new(start, end);
