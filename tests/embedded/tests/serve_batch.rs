@@ -1,5 +1,7 @@
 //! The `BatchCommands` stream.
 
+#![cfg(feature = "serve")]
+
 mod support;
 
 use std::collections::BTreeMap;

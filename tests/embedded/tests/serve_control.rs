@@ -1,5 +1,7 @@
 //! What a test does to a cluster: faults on purpose, servers that come and go, regions that move.
 
+#![cfg(feature = "serve")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! How a cluster starts, lives beside others, and ends.
 
+#![cfg(feature = "serve")]
+
 mod support;
 
 use std::net::TcpStream;
