@@ -1,0 +1,244 @@
+//! Connecting, and the task that owns a connection.
+//!
+//! A connection counts as made when the server has spoken: a host that accepts and says nothing would otherwise swallow
+//! requests. The task keeps the connection alive:
+//!
+//! ```text
+//! Idle --a call is open--> Listening --nothing came for an interval--> Asked --nothing came in time--> broken
+//!   ^----no call is open----'  ^-----------something came----------------'
+//! any --channel and calls are gone--> Leaving --said goodbye, or the time is over--> ended
+//! ```
+//!
+//! No ping goes out while no call is open: servers punish it by closing the connection (etcd, and so PD:
+//! `server/embed/etcd.go`, EnforcementPolicy with PermitWithoutStream false). A call on a connection that was silent for
+//! longer than the interval brings a ping with it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong};
+use http::uri::{Authority, Scheme};
+use tikv_client_core::client::ConnectOptions;
+use tikv_client_core::config::Security;
+use tikv_client_core::machine::{Address, TransportClass, TransportFault};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::Connected;
+use super::call::Target;
+use super::line::{CLOSED, Line, words};
+use super::message::Outgoing;
+use super::socket::{Carrier, Socket};
+use crate::tls::Tls;
+
+/// The largest window. RFC 9113: 6.9.1.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+/// The largest frame that servers may send: a value of a batch then mostly comes in one piece, and is not copied.
+const MAX_FRAME: u32 = 1 << 20;
+
+/// Bytes of messages that wait in h2 before a stream is not ready for more.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// Calls given up whose late answers are still expected: more than any burst of cancelled calls.
+const RESET_STREAMS: usize = 4096;
+
+/// The shortest keepalive that makes sense; less would only burn the processor.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Later than any connection lives.
+const FAR: Duration = Duration::from_secs(1 << 30);
+
+/// Connects to `to`. Must run in a task of a tokio runtime: the connection's task is spawned there.
+pub(crate) async fn connect(
+    to: Address,
+    options: ConnectOptions,
+    tls: Arc<Tls>,
+) -> Result<Connected, TransportFault> {
+    let line = Arc::new(Line::new(Arc::clone(&to)));
+    let open = open(&to, &options, &tls, &line);
+    match tokio::time::timeout(options.timeout, open).await {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(why)) => Err(line.fault(TransportClass::Unreachable, &why)),
+        Err(_) => {
+            let why = format!("not connected within {:?}", options.timeout);
+            Err(line.fault(TransportClass::Unreachable, &why))
+        }
+    }
+}
+
+async fn open(to: &str, options: &ConnectOptions, tls: &Tls, line: &Arc<Line>) -> Result<Connected, String> {
+    let authority = Authority::try_from(to).map_err(|error| format!("not an address: {error}"))?;
+    let socket = TcpStream::connect(to).await.map_err(|error| words(&error))?;
+    // Frames are written whole, and an answer is waited for: there is nothing to gather.
+    socket.set_nodelay(true).map_err(|error| words(&error))?;
+    let (carrier, scheme): (Pin<Box<dyn Carrier>>, _) = match &options.security {
+        Security::Plain => (Box::pin(socket), Scheme::HTTP),
+        Security::Tls(wanted) => {
+            let secured = tls.secure(socket, host(&authority), wanted).await;
+            (secured.map_err(|error| words(&error))?, Scheme::HTTPS)
+        }
+        other => return Err(format!("this runtime does not know {other:?}")),
+    };
+    let socket = Socket::new(carrier, Arc::clone(line));
+    let (requests, mut connection) = handshake(socket, options).await.map_err(|error| words(&error))?;
+    let pings = connection.ping_pong().ok_or("the connection has no pings")?;
+    std::future::poll_fn(|cx| poll_spoken(&mut connection, line, cx)).await?;
+    let task = Task {
+        line: Arc::clone(line),
+        connection,
+        pings,
+        watch: Watch::Idle,
+        timer: Box::pin(tokio::time::sleep(FAR)),
+        interval: options.keepalive_interval.clamp(MIN_INTERVAL, FAR),
+        timeout: options.keepalive_timeout.clamp(MIN_INTERVAL, FAR),
+    };
+    let target = Target::new(Arc::clone(line), (scheme, authority), options.max_message, requests);
+    tokio::spawn(task);
+    Ok(Connected { target })
+}
+
+/// The host of an address, without the brackets of IPv6.
+fn host(authority: &Authority) -> &str {
+    let host = authority.host();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+async fn handshake(
+    socket: Socket,
+    options: &ConnectOptions,
+) -> Result<(SendRequest<Outgoing>, Connection<Socket, Outgoing>), h2::Error> {
+    let window = options.window.min(MAX_WINDOW);
+    h2::client::Builder::new()
+        .initial_window_size(window)
+        .initial_connection_window_size(window)
+        .max_frame_size(MAX_FRAME)
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_push(false)
+        .max_concurrent_reset_streams(RESET_STREAMS)
+        // A guard of servers against clients; here it would break a connection for many calls given up.
+        .max_local_error_reset_streams(None)
+        .handshake(socket)
+        .await
+}
+
+/// Waits for the server's first bytes: they are its settings. RFC 9113: 3.4.
+fn poll_spoken(
+    connection: &mut Connection<Socket, Outgoing>,
+    line: &Line,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), String>> {
+    match Pin::new(connection).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Err(CLOSED.to_owned())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(words(&error))),
+        Poll::Pending if line.has_spoken() => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// What the timer is for.
+#[derive(Clone, Copy, Debug)]
+enum Watch {
+    /// Nothing.
+    Idle,
+    /// When the connection has been silent for an interval.
+    Listening,
+    /// When something must have come since the ping.
+    Asked { at: Instant },
+    /// When the connection ends, whether its last bytes are gone or not.
+    Leaving,
+}
+
+/// See the module.
+struct Task {
+    /// One hold of this task and one of the socket.
+    line: Arc<Line>,
+    connection: Connection<Socket, Outgoing>,
+    pings: PingPong,
+    watch: Watch,
+    timer: Pin<Box<Sleep>>,
+    interval: Duration,
+    timeout: Duration,
+}
+
+/// Holds of a line that the connection's own task has.
+const OWN_HOLDS: usize = 2;
+
+impl Task {
+    /// Ready when the connection is to be given up.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !matches!(self.watch, Watch::Leaving) && Arc::strong_count(&self.line) <= OWN_HOLDS {
+                self.wait_for(Watch::Leaving, Instant::now() + self.timeout);
+            }
+            match self.watch {
+                Watch::Idle if self.line.is_busy() => self.listen(),
+                Watch::Idle => return Poll::Pending,
+                Watch::Listening if !self.line.is_busy() => self.watch = Watch::Idle,
+                Watch::Listening => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    let now = Instant::now();
+                    if self.silence_ends() > now { self.listen() } else { self.ask(now) }
+                }
+                Watch::Asked { at } if self.line.heard() >= at => self.listen(),
+                Watch::Asked { .. } => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    self.line.ends(|| format!("no answer to a ping within {:?}", self.timeout));
+                    return Poll::Ready(());
+                }
+                Watch::Leaving => return self.timer.as_mut().poll(cx),
+            }
+        }
+    }
+
+    /// When the connection will have been silent for an interval.
+    fn silence_ends(&self) -> Instant {
+        self.line.heard() + self.interval
+    }
+
+    fn listen(&mut self) {
+        self.wait_for(Watch::Listening, self.silence_ends());
+    }
+
+    fn ask(&mut self, now: Instant) {
+        // An answer that was not taken (something else came before it) would keep the next ping from going out.
+        let _taken = self.pings.poll_pong(&mut Context::from_waker(Waker::noop()));
+        // This fails while the last ping is not answered, though something came since: then that one still asks.
+        let _asked = self.pings.send_ping(Ping::opaque());
+        self.wait_for(Watch::Asked { at: now }, now + self.timeout);
+    }
+
+    fn wait_for(&mut self, watch: Watch, until: Instant) {
+        self.watch = watch;
+        self.timer.as_mut().reset(until);
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = &mut *self;
+        match Pin::new(&mut task.connection).poll(cx) {
+            Poll::Ready(Ok(())) => {
+                task.line.ends(|| CLOSED.to_owned());
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(error)) => {
+                task.line.ends(|| words(&error));
+                Poll::Ready(())
+            }
+            Poll::Pending => task.poll_watch(cx),
+        }
+    }
+}
+
+impl Drop for Task {
+    /// Calls learn of the end when the connection is dropped, after this.
+    fn drop(&mut self) {
+        self.line.ends(|| "the tokio runtime has ended".to_owned());
+    }
+}

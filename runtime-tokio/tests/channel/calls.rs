@@ -1,0 +1,181 @@
+//! Calls that go well: what is sent arrives, in order, whole, and without limits but those that were asked for.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::server::{Incoming, Server, echo, framed, status};
+use super::{PATH, connect, next, options, ready, send, try_connect};
+
+const MIB: usize = 1 << 20;
+
+/// Bytes that differ from place to place.
+fn large(length: usize) -> Bytes {
+    (0..=250).collect::<Vec<u8>>().repeat(length / 250).into_iter().take(length).collect()
+}
+
+#[tokio::test]
+async fn a_unary_call_brings_its_answer() {
+    let server = Server::grpc(echo);
+    let channel = connect(&server.address).await;
+    for body in ["", "x", "a body"] {
+        assert_eq!(channel.unary(PATH, Bytes::from(body)).await.unwrap(), body);
+    }
+}
+
+#[tokio::test]
+async fn a_call_has_the_headers_of_grpc() {
+    let server = Server::grpc(|mut call: Incoming| async move {
+        let head = &call.request;
+        let header = |name: &str| head.headers().get(name).map_or("none", |value| value.to_str().unwrap());
+        let seen = format!(
+            "{} {} te={} type={} agent={}",
+            head.method(),
+            head.uri(),
+            header("te"),
+            header("content-type"),
+            header("user-agent"),
+        );
+        call.all().await;
+        let mut answer = call.begin();
+        answer.send_data(framed(seen.as_bytes()), false).unwrap();
+        answer.send_trailers(status("0", None)).unwrap();
+    });
+    let seen = connect(&server.address).await.unary(PATH, Bytes::new()).await.unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!(
+        "POST http://{}{PATH} te=trailers type=application/grpc agent=tikv-client-tokio/{version}",
+        server.address
+    );
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_stream_carries_messages_both_ways() {
+    let server = Server::grpc(echo);
+    let channel = connect(&server.address).await;
+    let mut stream = channel.stream(PATH);
+    for round in 0..100_u32 {
+        let message = Bytes::from(format!("message {round}"));
+        send(&mut *stream, message.clone()).await;
+        assert_eq!(next(&mut *stream).await, Some(Ok(message)));
+    }
+}
+
+#[tokio::test]
+async fn messages_go_before_the_server_has_said_anything() {
+    // The server answers, headers included, only when the second message is there.
+    let server = Server::grpc(|mut call: Incoming| async move {
+        let mut data = Vec::new();
+        while data.len() < 12 {
+            data.extend_from_slice(&call.data().await);
+        }
+        let mut answer = call.begin();
+        answer.send_data(Bytes::from(data), false).unwrap();
+        answer.send_trailers(status("0", None)).unwrap();
+    });
+    let channel = connect(&server.address).await;
+    let mut stream = channel.stream(PATH);
+    send(&mut *stream, "a").await;
+    assert!(poll_fn(|cx| Poll::Ready(stream.poll_next(cx))).await.is_pending());
+    send(&mut *stream, "b").await;
+    assert_eq!(next(&mut *stream).await, Some(Ok("a".into())));
+    assert_eq!(next(&mut *stream).await, Some(Ok("b".into())));
+    assert_eq!(next(&mut *stream).await, None);
+    assert_eq!(next(&mut *stream).await, None, "the end stays the end");
+}
+
+#[tokio::test]
+async fn the_server_learns_of_a_stream_without_a_message() {
+    let server = Server::grpc(|mut call: Incoming| async move {
+        let mut answer = call.begin();
+        answer.send_data(framed(b"hello"), false).unwrap();
+        call.data().await;
+    });
+    let mut stream = connect(&server.address).await.stream(PATH);
+    assert_eq!(next(&mut *stream).await, Some(Ok("hello".into())));
+}
+
+#[tokio::test]
+async fn twenty_mebibytes_go_both_ways() {
+    let server = Server::grpc(echo);
+    let channel = connect(&server.address).await;
+    let body = large(20 * MIB);
+    assert!(channel.unary(PATH, body.clone()).await.unwrap() == body, "unary");
+    let mut stream = channel.stream(PATH);
+    send(&mut *stream, body.clone()).await;
+    assert!(next(&mut *stream).await.unwrap().unwrap() == body, "stream");
+}
+
+#[tokio::test]
+async fn a_message_may_be_larger_than_the_window() {
+    let server = Server::grpc(echo);
+    let channel = try_connect(&server.address, &options(|options| options.window = 1 << 16)).await.unwrap();
+    let body = large(MIB);
+    assert!(channel.unary(PATH, body.clone()).await.unwrap() == body);
+}
+
+#[tokio::test]
+async fn the_largest_window_there_is_may_be_asked_for() {
+    let server = Server::grpc(echo);
+    let channel = try_connect(&server.address, &options(|options| options.window = u32::MAX)).await.unwrap();
+    assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "x");
+}
+
+#[tokio::test]
+async fn a_stream_is_not_ready_when_the_server_does_not_read() {
+    let read = Arc::new(Notify::new());
+    let server = Server::grpc({
+        let read = Arc::clone(&read);
+        move |call| {
+            let read = Arc::clone(&read);
+            async move {
+                read.notified().await;
+                echo(call).await;
+            }
+        }
+    });
+    let channel = connect(&server.address).await;
+    let mut stream = channel.stream(PATH);
+    let message = large(16 << 10);
+    let mut sent = 0;
+    while tokio::time::timeout(Duration::from_millis(50), ready(&mut *stream)).await.is_ok() {
+        stream.send(message.clone());
+        sent += 1;
+        assert!(sent < 1000, "a bound on what waits");
+    }
+    assert!(sent > 0);
+    read.notify_one();
+    ready(&mut *stream).await.unwrap();
+    for _ in 0..sent {
+        assert_eq!(next(&mut *stream).await.unwrap().unwrap(), message);
+    }
+}
+
+#[tokio::test]
+async fn many_calls_share_a_connection() {
+    let server = Server::grpc(echo);
+    let channel = connect(&server.address).await;
+    // More than the server lets be open at a time: the rest wait.
+    let calls: Vec<_> = (0..300).map(|call| channel.unary(PATH, Bytes::from(format!("{call}")))).collect();
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.await.unwrap().unwrap(), format!("{number}"));
+    }
+}
+
+#[tokio::test]
+async fn a_channel_can_go_before_its_calls() {
+    let server = Server::grpc(echo);
+    let channel = connect(&server.address).await;
+    let mut stream = channel.stream(PATH);
+    let unary = channel.unary(PATH, "late".into());
+    drop(channel);
+    assert_eq!(unary.await.unwrap(), "late");
+    send(&mut *stream, "x").await;
+    assert_eq!(next(&mut *stream).await, Some(Ok("x".into())));
+}
