@@ -7,7 +7,8 @@
 //! * [`directory`]: lookups, [`Feedback`](crate::machine::report::Feedback), and sweeping;
 //! * [`table`]: both orders of the entries, and which region replaces which;
 //! * [`peers`]: a short list; [`sorted`]: the list underneath, cheap to copy with one change;
-//! * [`buckets`]: finer ranges within a region.
+//! * [`buckets`]: finer ranges within a region;
+//! * [`loader`]: the service that finds at PD what the directory does not have.
 //!
 //! What an operation learns sets atomics at once. Only a change of which regions there are takes the writer's
 //! mutex, which no reader touches, makes a changed copy of the table and swaps it in.
@@ -15,14 +16,15 @@
 //! Invariants, checked against a naive model in the tests: ranges never overlap; each id is there once; a
 //! lookup never answers a region that does not hold the key, is stale, or has expired.
 //!
-//! What is not here: stores, their health and whether they can be reached (`store/`), choosing a replica
-//! (`replica/`), loading from PD (the loader's service).
+//! What is not here: stores, their health and whether they can be reached (`store/`), choosing a
+//! replica (`replica/`).
 //!
 //! client-go: `internal/locate/region_cache.go`, `sorted_btree.go`.
 
 pub mod buckets;
 pub mod directory;
 pub mod entry;
+pub mod loader;
 mod peers;
 mod sorted;
 mod table;
