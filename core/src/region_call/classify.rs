@@ -11,7 +11,7 @@ use crate::backoff::Kind;
 use crate::codec::Mode;
 use crate::machine::{Feedback, StaleReason, TransportClass, TransportFault};
 use crate::region::lags;
-use crate::types::{Located, PeerId, RegionInfo, RegionVersion, StoreId};
+use crate::types::{Located, Peer, PeerId, PeerRole, RegionInfo, RegionVersion, StoreId};
 
 /// What is known of the attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +80,26 @@ pub struct Verdict {
 /// client-go returns some of these to its callers, which pause `regionMiss` and locate again; here that is one step. It retries
 /// "anything else" without a pause; a store that closes answers thousands of those a second.
 ///
+/// What a read that may go to any replica changes of it is in [`classify_read`](super::classify_read::classify_read).
+///
 /// client-go: `internal/locate/region_request.go: onRegionError`, `config/retry/backoff.go: MayBackoffForRegionError`.
 #[must_use]
 pub fn classify(error: &errorpb::Error, situation: &Situation) -> Verdict {
     let kind = read(error, situation.mode);
     let reason = text(error, &kind);
+    let (reports, reaction) = decide(kind, error, situation, true);
+    Verdict { reports, reaction, reason }
+}
+
+/// One row of the table. `by_leader`: the attempt went to the peer that is believed to lead.
+pub(super) fn decide(
+    kind: RegionError,
+    error: &errorpb::Error,
+    situation: &Situation,
+    by_leader: bool,
+) -> (Vec<Feedback>, Reaction) {
     let region = situation.to.region;
-    let (reports, reaction) = match kind {
+    match kind {
         RegionError::UndeterminedResult => (vec![], Reaction::Undetermined),
         RegionError::NotLeader(hint) => not_leader(region, hint),
         RegionError::DiskFull => (vec![], Reaction::BackOff(Kind::TikvDiskFull)),
@@ -101,7 +114,7 @@ pub fn classify(error: &errorpb::Error, situation: &Situation) -> Verdict {
         RegionError::KeyNotInRegion | RegionError::BucketVersionNotMatch | RegionError::MismatchPeerId => {
             (stale(region, StaleReason::Other), Reaction::BackOff(Kind::RegionMiss))
         }
-        RegionError::EpochNotMatch(regions) => epoch_not_match(region, regions),
+        RegionError::EpochNotMatch(regions) => epoch_not_match(&situation.to, regions, by_leader),
         RegionError::ServerIsBusy => (vec![], Reaction::BackOff(Kind::TikvServerBusy)),
         RegionError::StaleCommand => (vec![], Reaction::Again),
         RegionError::StoreNotMatch => {
@@ -115,13 +128,18 @@ pub fn classify(error: &errorpb::Error, situation: &Situation) -> Verdict {
         RegionError::ReadIndexNotReady | RegionError::ProposalInMergingMode | RegionError::DataIsNotReady => {
             (vec![], Reaction::BackOff(Kind::RegionScheduling))
         }
+        RegionError::Other if error.message.contains(WRONG_CLUSTER) => (vec![], Reaction::Fail),
         RegionError::Other => {
             let passed = Feedback::Unreachable { store: situation.to.store, region };
             (vec![passed], Reaction::BackOff(Kind::RegionMiss))
         }
-    };
-    Verdict { reports, reaction, reason }
+    }
 }
+
+/// In a text: the address belongs to another cluster, and will tomorrow.
+///
+/// client-go: `error/error.go: MismatchClusterID`.
+const WRONG_CLUSTER: &str = "mismatch cluster id";
 
 fn stale(region: RegionVersion, why: StaleReason) -> Vec<Feedback> {
     vec![Feedback::Stale { region, why }]
@@ -134,12 +152,19 @@ fn not_leader(region: RegionVersion, hint: Option<(PeerId, StoreId)>) -> (Vec<Fe
     }
 }
 
-fn epoch_not_match(old: RegionVersion, regions: Vec<RegionInfo>) -> (Vec<Feedback>, Reaction) {
+/// What the leader's store says of the regions it leads as a rule: its peers are taken for their leaders, unless they
+/// cannot vote (TiFlash). client-go: `internal/locate/region_cache.go: OnRegionEpochNotMatch`.
+fn epoch_not_match(to: &Located, mut regions: Vec<RegionInfo>, by_leader: bool) -> (Vec<Feedback>, Reaction) {
+    let old = to.region;
     if regions.is_empty() {
         return (stale(old, StaleReason::EpochNotMatch), Reaction::BackOff(Kind::RegionMiss));
     }
     if lags(old, &regions) {
         return (vec![], Reaction::BackOff(Kind::RegionMiss));
+    }
+    for info in regions.iter_mut().filter(|_| by_leader) {
+        let there = |peer: &&Peer| peer.store == to.store && peer.role == PeerRole::Voter;
+        info.leader = info.peers.iter().find(there).map(|peer| peer.id);
     }
     (vec![Feedback::Regions { old, new: regions.into() }], Reaction::Again)
 }
@@ -159,16 +184,20 @@ mod code {
 #[must_use]
 pub fn classify_transport(fault: &TransportFault, situation: &Situation) -> Verdict {
     let reason: Arc<str> = fault.to_string().into();
+    if is_refused(fault) {
+        return Verdict { reports: vec![], reaction: Reaction::Fail, reason };
+    }
+    let Located { store, region, .. } = situation.to;
+    let reports = vec![Feedback::Unreachable { store, region }];
+    Verdict { reports, reaction: Reaction::BackOff(Kind::TikvRpc), reason }
+}
+
+pub(super) fn is_refused(fault: &TransportFault) -> bool {
     let refused = matches!(
         fault.class,
         TransportClass::Rejected(
             code::INVALID_ARGUMENT | code::PERMISSION_DENIED | code::UNIMPLEMENTED | code::UNAUTHENTICATED
         )
     );
-    if refused {
-        return Verdict { reports: vec![], reaction: Reaction::Fail, reason };
-    }
-    let Located { store, region, .. } = situation.to;
-    let reports = vec![Feedback::Unreachable { store, region }];
-    Verdict { reports, reaction: Reaction::BackOff(Kind::TikvRpc), reason }
+    refused || fault.detail.contains(WRONG_CLUSTER)
 }

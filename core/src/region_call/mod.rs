@@ -1,13 +1,17 @@
 //! One request to one region, with its retries: what every operation is made of.
 //!
 //! [`RegionCall`] locates, sends, classifies what comes back, backs off and sends again. [`classify`](mod@classify) holds
-//! the whole table of region errors as one pure function. [`group`] puts keys together by region; [`FindRegion`] finds one
+//! the whole table of region errors as one pure function, [`classify_read`](mod@classify_read) what a read that may go to any
+//! replica changes of it. [`group`] puts keys together by region; [`FindRegion`] finds one
 //! region with its range.
 //!
 //! client-go: `internal/locate/region_request.go`.
 
 mod call;
 pub mod classify;
+pub mod classify_read;
+#[cfg(test)]
+mod classify_tests;
 mod find;
 pub mod group;
 mod region_error;
