@@ -23,6 +23,9 @@ const TURNS: usize = 64;
 /// Commands taken from the mailbox before streams are looked at again.
 const COMMANDS: usize = 1024;
 
+/// Stream events taken before the mailbox is looked at again.
+const EVENTS: usize = 64;
+
 /// What a host needs beside its service.
 pub(super) struct Surroundings<S: Service> {
     /// The service's mailbox.
@@ -49,6 +52,19 @@ pub(super) struct Host<S: Service> {
     seat: Arc<Seat>,
     timers: BTreeMap<S::Timer, Instant>,
     sleep: Option<(Instant, BoxFuture<()>)>,
+    idle: Idle,
+}
+
+/// Whether the service is to be told that all is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// It knows.
+    Told,
+    /// Something came since: tell it once nothing more does.
+    Due,
+    /// A command came: the tasks that are ready run first, because an executor runs whom the first caller woke (this task)
+    /// before the other callers, and each would get a frame of its own.
+    AfterOthers,
 }
 
 impl<S> Host<S>
@@ -68,6 +84,7 @@ where
             seat: Arc::default(),
             timers: BTreeMap::new(),
             sleep: None,
+            idle: Idle::Told,
         };
         runtime.spawn(Box::pin(host));
     }
@@ -114,11 +131,12 @@ where
 
     /// Takes in what has come, once round; false when nothing had.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut busy = false;
+        let (mut busy, mut commands) = (false, false);
         for _ in 0..COMMANDS {
             let Some(command) = self.around.mailbox.take() else { break };
             self.input(Input::Command(command));
             busy = true;
+            commands = true;
         }
         while let Some((ticket, completion)) = self.seat.next() {
             self.input(Input::Done(ticket, completion));
@@ -128,7 +146,8 @@ where
             self.input(done(ticket, result));
             busy = true;
         }
-        while let Poll::Ready((stream, event)) = self.around.wire.poll_streams(cx) {
+        for _ in 0..EVENTS {
+            let Poll::Ready((stream, event)) = self.around.wire.poll_streams(cx) else { break };
             self.input(match event {
                 StreamEvent::Writable => Input::Writable(stream),
                 StreamEvent::Item(message) => Input::Item(stream, message),
@@ -137,8 +156,10 @@ where
             busy = true;
         }
         busy |= self.fire();
-        if busy {
-            self.input(Input::Idle);
+        if commands && self.idle == Idle::Told {
+            self.idle = Idle::AfterOthers;
+        } else if busy && self.idle == Idle::Told {
+            self.idle = Idle::Due;
         }
         busy
     }
@@ -212,6 +233,19 @@ where
             }
             if host.turn(cx) {
                 continue;
+            }
+            match host.idle {
+                Idle::AfterOthers => {
+                    host.idle = Idle::Due;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Idle::Due => {
+                    host.idle = Idle::Told;
+                    host.input(Input::Idle);
+                    continue;
+                }
+                Idle::Told => {}
             }
             if host.poll_sleep(cx).is_pending() {
                 return Poll::Pending;
