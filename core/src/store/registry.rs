@@ -14,7 +14,7 @@
 //! | Asking | call | holds it, within bounds |
 //! | Asking | PD names an address | launches the stream, forwards what was held, in order |
 //! | Asking | PD does not know the store, or removed it | refuses what was held: the store is gone for good |
-//! | Asking | PD failed | answers what was held with that; the next call asks again |
+//! | Asking | PD failed, or names no address | answers what was held with that; the next call asks again |
 //! | Up | call | forwards it (it was sent before the stream was seen) |
 //! | Up | check, a second since the last | asks PD; a new address moves the stream |
 //! | Gone | call | refuses it |
@@ -146,9 +146,9 @@ impl Registry {
         let Some(State::Asking { held }) = self.stores.get_mut(&store) else { return };
         match command {
             StreamCommand::Withdraw(who) => {
-                let at = held.iter().position(
-                    |held| matches!(held, StreamCommand::Call { asker, .. } if asker.is(&who)),
-                );
+                let at = held
+                    .iter()
+                    .position(|held| matches!(held, StreamCommand::Call { asker, .. } if asker.is(&who)));
                 if let Some(at) = at
                     && let StreamCommand::Call { asker, .. } = held.remove(at)
                 {
@@ -177,7 +177,10 @@ impl Registry {
 
     fn learned(&mut self, store: StoreId, completion: Completion, cx: &mut Cx<'_>) {
         let found = match completion {
-            Completion::Answer(Answer::Pd(PdReply::Store(info))) => Ok(info.filter(serves)),
+            Completion::Answer(Answer::Pd(PdReply::Store(Some(info)))) if has_no_address(&info) => {
+                Err(Fault::Refused(unnamed(store)))
+            }
+            Completion::Answer(Answer::Pd(PdReply::Store(info))) => Ok(info.filter(is_there)),
             Completion::Fault(fault) => Err(fault),
             other => Err(Fault::Refused(unexpected(&other))),
         };
@@ -244,9 +247,17 @@ impl Registry {
     }
 }
 
-/// Whether requests can go to a store.
-fn serves(info: &StoreInfo) -> bool {
-    info.state != StoreState::Tombstone && !info.address.is_empty()
+fn is_there(info: &StoreInfo) -> bool {
+    info.state != StoreState::Tombstone
+}
+
+/// It may get one yet: not gone for good.
+fn has_no_address(info: &StoreInfo) -> bool {
+    is_there(info) && info.address.is_empty()
+}
+
+fn unnamed(store: StoreId) -> ServiceError {
+    ServiceError::Corrupt { address: "PD".into(), detail: format!("store {store} without an address").into() }
 }
 
 fn removed(store: StoreId) -> Fault {
@@ -254,7 +265,10 @@ fn removed(store: StoreId) -> Fault {
 }
 
 fn unexpected(completion: &Completion) -> ServiceError {
-    ServiceError::Corrupt { address: "PD".into(), detail: format!("asked for a store, got {completion:?}").into() }
+    ServiceError::Corrupt {
+        address: "PD".into(),
+        detail: format!("asked for a store, got {completion:?}").into(),
+    }
 }
 
 fn refuse(command: StreamCommand, fault: &Fault, cx: &mut Cx<'_>) {
@@ -263,6 +277,18 @@ fn refuse(command: StreamCommand, fault: &Fault, cx: &mut Cx<'_>) {
         StreamCommand::Withdraw(_) => return,
     };
     cx.answer(asker, Completion::Fault(fault.clone()));
+}
+
+#[cfg(test)]
+impl Registry {
+    /// How much it has kept of those who wait.
+    pub(super) fn left(&self) -> usize {
+        let held = self.stores.values().map(|state| match state {
+            State::Asking { held } => held.len(),
+            State::Up { .. } | State::Gone => 0,
+        });
+        held.sum::<usize>() + self.asked.len()
+    }
 }
 
 impl Service for Registry {

@@ -103,7 +103,8 @@ fn calls_to_a_new_store_ask_pd_once_and_go_on_in_order() {
 
 #[test]
 fn a_store_that_is_removed_refuses_for_good() {
-    for answer in [store("a:1", StoreState::Tombstone), store("", StoreState::Up), Completion::Answer(Answer::Pd(PdReply::Store(None)))] {
+    for answer in [store("a:1", StoreState::Tombstone), Completion::Answer(Answer::Pd(PdReply::Store(None)))]
+    {
         let mut s = ServiceScript::given(Registry::default());
         s.command(call(&s, 1, Instant::FAR));
         let query = asked(&mut s);
@@ -192,5 +193,17 @@ fn a_withdrawal_for_an_unknown_store_asks_nobody() {
     let mut s = ServiceScript::given(Registry::default());
     let who = s.withdrawn(1);
     s.command(RegistryCommand::Call { store: STORE, command: StreamCommand::Withdraw(who) });
+    s.expect_nothing();
+}
+
+// routing.md 3.2: an empty address resolves nothing and is an error.
+#[test]
+fn a_store_without_an_address_is_an_error_and_asked_for_again() {
+    let mut s = ServiceScript::given(Registry::default());
+    s.command(call(&s, 1, Instant::FAR));
+    let query = asked(&mut s);
+    s.input(Input::Done(query, store("", StoreState::Up)));
+    assert!(matches!(fault(&mut s), (1, Fault::Refused(ServiceError::Corrupt { .. }))));
+    up(&mut s);
     s.expect_nothing();
 }
