@@ -119,8 +119,10 @@ async fn handshake(
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false)
         .max_concurrent_reset_streams(RESET_STREAMS)
-        // A guard of servers against clients; here it would break a connection for many calls given up.
+        // Guards against clients that mean ill. Servers are trusted, and here the guards would break a connection for
+        // many calls given up, or for a burst of small answers that are not read yet: the window alone bounds those.
         .max_local_error_reset_streams(None)
+        .data_frame_budget(usize::MAX)
         .handshake(socket)
         .await
 }

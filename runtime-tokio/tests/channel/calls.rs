@@ -157,6 +157,25 @@ async fn a_stream_is_not_ready_when_the_server_does_not_read() {
 }
 
 #[tokio::test]
+async fn a_burst_of_small_messages_may_wait_to_be_read() {
+    const BURST: u32 = 5000;
+    let server = Server::grpc(|mut call: Incoming| async move {
+        let mut answer = call.begin();
+        for number in 0..BURST {
+            answer.send_data(framed(&number.to_be_bytes()), false).unwrap();
+        }
+        call.data().await;
+    });
+    let channel = try_connect(&server.address, &options(|options| options.window = 1 << 16)).await.unwrap();
+    let mut stream = channel.stream(PATH);
+    // The connection's task reads ahead meanwhile.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for number in 0..BURST {
+        assert_eq!(next(&mut *stream).await.unwrap().unwrap(), number.to_be_bytes()[..]);
+    }
+}
+
+#[tokio::test]
 async fn many_calls_share_a_connection() {
     let server = Server::grpc(echo);
     let channel = connect(&server.address).await;
