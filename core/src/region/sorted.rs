@@ -473,3 +473,19 @@ impl Sorted<ByStart> {
         (surely || within(slot.entry.range().end.as_slice())).then_some(&slot.entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::count_up_to;
+
+    #[test]
+    fn looks_at_ever_smaller_strides_count_as_a_search_from_end_to_end_does() {
+        for len in [0_u64, 1, 2, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 70_000] {
+            let rows: Vec<u64> = (0..len).map(|at| at / 3 * 2 + 1).collect();
+            for head in (0..len + 2).step_by(usize::try_from(len / 97 + 1).unwrap()).chain([len]) {
+                let count = rows.partition_point(|row| *row <= head);
+                assert_eq!(count_up_to(&rows, &head, |row| *row), count, "{head} of {len}");
+            }
+        }
+    }
+}

@@ -55,6 +55,9 @@ fn a_store_replaces_older_buckets_of_just_this_version() {
         directory.set_buckets(version(1, 2, 1), &buckets(new, &["", "x"]));
         assert_eq!(known(&directory, "a"), Some(now));
     }
+    directory.set_buckets(version(1, 2, 1), &buckets(4, &["", "other"]));
+    let kept = directory.region(b"a", T0).unwrap().buckets();
+    assert_eq!(kept, Some(buckets(4, &["", "x"])), "of one version the first are kept");
 }
 
 // client-go: region_cache_test.go: TestLocateBucket, TestBucketClampingToRegion.

@@ -128,6 +128,14 @@ fn a_failure_passes_over_peers_that_cannot_lead() {
     assert_eq!(store(&directory, "a"), Some(1));
 }
 
+#[test]
+fn a_failure_of_the_only_voter_leaves_it_the_leader() {
+    let directory =
+        directory([RegionInfo { peers: vec![voter(11, 1), learner(14, 4)], ..region(1, 1, "", "") }]);
+    let failure = Feedback::Unreachable { store: StoreId(1), region: version(1, 1, 1) };
+    assert_eq!((directory.apply(&failure, T0), store(&directory, "a")), (Applied::Ignored, Some(1)));
+}
+
 // client-go: region_cache_test.go: TestPeersLenChange: a failure that comes late finds another version.
 #[test]
 fn a_late_failure_does_not_touch_the_region_loaded_since() {
