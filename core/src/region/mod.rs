@@ -5,8 +5,8 @@
 //! * [`entry`]: a region as it was found, with what changes while it is valid (leader, reason not to use it,
 //!   expiry, buckets) in atomics; [`expiry`];
 //! * [`directory`]: lookups, [`Feedback`](crate::machine::report::Feedback), and sweeping;
-//! * [`table`]: both orders of the entries, and which region replaces which;
-//! * [`peers`]: a short list; [`sorted`]: the list underneath, cheap to copy with one change;
+//! * `table`: both orders of the entries, and which region replaces which;
+//! * `peers`: a short list; `sorted`: the list underneath, cheap to copy with one change;
 //! * [`buckets`]: finer ranges within a region;
 //! * [`loader`]: the service that finds at PD what the directory does not have.
 //!
