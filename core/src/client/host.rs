@@ -97,7 +97,7 @@ where
             self.carry_out(effect, now);
         }
         self.core.give_back(effects);
-        self.core.wake_answered();
+        self.core.deliver();
     }
 
     fn carry_out(&mut self, effect: ServiceEffect<S::Timer, S::Special>, now: Instant) {

@@ -292,6 +292,7 @@ impl<S: Service> ServiceScript<S> {
     pub(crate) fn input(&mut self, input: Input<S::Command, S::Timer>) {
         self.service.handle(input, &mut self.core.cx(self.now, WallTime(0)));
         self.effects.extend(self.core.take_effects());
+        self.core.deliver();
     }
 
     /// Gives a command, then says that the mailbox is drained.

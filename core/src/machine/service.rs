@@ -131,6 +131,7 @@ pub struct ServiceCx<'a, T, S> {
 #[derive(Debug)]
 pub struct ServiceCore<T, S> {
     effects: Vec<ServiceEffect<T, S>>,
+    answers: Vec<(Asker, Completion)>,
     answered: Vec<Arc<Seat>>,
     tickets: u64,
     streams: u64,
@@ -143,6 +144,7 @@ impl<T, S> ServiceCore<T, S> {
     pub fn new(seed: u64) -> Self {
         Self {
             effects: Vec::new(),
+            answers: Vec::new(),
             answered: Vec::new(),
             tickets: 0,
             streams: 0,
@@ -163,8 +165,17 @@ impl<T, S> ServiceCore<T, S> {
         }
     }
 
-    /// Wakes every operation that was answered since the last time, each once a frame.
-    pub fn wake_answered(&mut self) {
+    /// Delivers the answers given since the last time, then wakes each operation that got one, once.
+    ///
+    /// To be called when the effects are carried out: an operation that sees an answer finds what was reported with it.
+    pub fn deliver(&mut self) {
+        for (asker, completion) in self.answers.drain(..) {
+            let Some(seat) = asker.answer(completion) else { continue };
+            // Neighbours in a frame are often of one operation: one wake-up is enough.
+            if !self.answered.last().is_some_and(|last| Arc::ptr_eq(last, &seat)) {
+                self.answered.push(seat);
+            }
+        }
         for seat in self.answered.drain(..) {
             seat.wake();
         }
@@ -194,14 +205,9 @@ impl<T, S> ServiceCx<'_, T, S> {
         &mut self.core.rng
     }
 
-    /// Answers one who waits. Whoever was answered is woken when this input is handled.
+    /// Answers one who waits. Delivered when this input is handled and its effects are carried out.
     pub fn answer(&mut self, asker: Asker, completion: Completion) {
-        if let Some(seat) = asker.answer(completion) {
-            // Neighbours in a frame are often of one operation: one wake-up is enough.
-            if !self.core.answered.last().is_some_and(|last| Arc::ptr_eq(last, &seat)) {
-                self.core.answered.push(seat);
-            }
-        }
+        self.core.answers.push((asker, completion));
     }
 
     /// Opens a stream.

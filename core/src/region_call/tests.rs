@@ -91,7 +91,7 @@ fn by_key() -> Alone {
 }
 
 fn refused(error: errorpb::Error) -> pb::RawGetResponse {
-    pb::RawGetResponse { region_error: Some(error), ..Default::default() }
+    pb::RawGetResponse { region_error: Some(Box::new(error)), ..Default::default() }
 }
 
 fn not_leader(peer: u64, store: u64) -> errorpb::Error {

@@ -85,8 +85,10 @@ pub struct Response {
     /// The result; opaque to the client.
     #[prost(bytes = "bytes", tag = "1")]
     pub data: ::prost::bytes::Bytes,
-    #[prost(message, optional, tag = "2")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// A lock in the way: resolve it or wait, then try again.
     #[prost(message, optional, tag = "3")]
     pub locked: ::core::option::Option<super::kvrpcpb::LockInfo>,
@@ -100,8 +102,10 @@ pub struct Response {
     /// The form of old stores; `exec_details_v2` holds more.
     #[prost(message, optional, tag = "6")]
     pub exec_details: ::core::option::Option<super::kvrpcpb::ExecDetails>,
-    #[prost(message, optional, tag = "11")]
-    pub exec_details_v2: ::core::option::Option<super::kvrpcpb::ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "11")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::kvrpcpb::ExecDetailsV2>,
+    >,
     /// The client's cached result holds; `data` is empty.
     #[prost(bool, tag = "7")]
     pub is_cache_hit: bool,
@@ -267,8 +271,10 @@ pub struct StoreBatchTaskResponse {
     /// The result; opaque to the client.
     #[prost(bytes = "bytes", tag = "1")]
     pub data: ::prost::bytes::Bytes,
-    #[prost(message, optional, tag = "2")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// A lock in the way.
     #[prost(message, optional, tag = "3")]
     pub locked: ::core::option::Option<super::kvrpcpb::LockInfo>,
@@ -277,8 +283,10 @@ pub struct StoreBatchTaskResponse {
     pub other_error: ::prost::alloc::string::String,
     #[prost(uint64, tag = "5")]
     pub task_id: u64,
-    #[prost(message, optional, tag = "6")]
-    pub exec_details_v2: ::core::option::Option<super::kvrpcpb::ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::kvrpcpb::ExecDetailsV2>,
+    >,
     /// The result is in `Response.data` with that of others.
     #[prost(bool, tag = "7")]
     pub data_merged_into_response: bool,
@@ -308,8 +316,10 @@ pub struct DelegateResponse {
     pub mem_table_data: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub snapshot: ::prost::bytes::Bytes,
-    #[prost(message, optional, tag = "3")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// A lock in the way.
     #[prost(message, optional, tag = "4")]
     pub locked: ::core::option::Option<super::kvrpcpb::LockInfo>,

@@ -18,17 +18,21 @@ pub struct GetRequest {
 /// Answer to `GetRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     #[prost(bytes = "bytes", tag = "3")]
     pub value: ::prost::bytes::Bytes,
     /// There is no such key; `value` is empty. A key can also exist with an empty value.
     #[prost(bool, tag = "4")]
     pub not_found: bool,
-    #[prost(message, optional, tag = "6")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
     /// When the value was committed; 0 when not asked for or not known.
     #[prost(uint64, tag = "7")]
     pub commit_ts: u64,
@@ -64,14 +68,16 @@ pub struct ScanRequest {
 /// Answer to `ScanRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ScanResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// A pair can hold an `error`, a lock say, in place of its value.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<KvPair>,
     /// The scan as a whole failed and `pairs` is empty.
-    #[prost(message, optional, tag = "3")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
 }
 /// First phase of a commit: locks keys of one region and stores their new values, not yet visible.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -191,8 +197,10 @@ pub mod prewrite_request {
 /// Answer to `PrewriteRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrewriteResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// All keys that are locked by others, or one error of another kind; then nothing was written.
     #[prost(message, repeated, tag = "2")]
     pub errors: ::prost::alloc::vec::Vec<KeyError>,
@@ -202,8 +210,10 @@ pub struct PrewriteResponse {
     /// Commit ts of a transaction that 1PC has committed; 0 when it has not.
     #[prost(uint64, tag = "4")]
     pub one_pc_commit_ts: u64,
-    #[prost(message, optional, tag = "5")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Locks keys of one region before they are written, waiting for other transactions.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -269,8 +279,10 @@ pub struct PessimisticLockKeyResult {
 /// Answer to `PessimisticLockRequest`. Any entry in `errors` means that no key was locked.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PessimisticLockResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(message, repeated, tag = "2")]
     pub errors: ::prost::alloc::vec::Vec<KeyError>,
     /// One a mutation, with `return_values` and `WakeUpModeNormal`.
@@ -279,8 +291,10 @@ pub struct PessimisticLockResponse {
     /// One a mutation, with `return_values` or `check_existence` and `WakeUpModeNormal`.
     #[prost(bool, repeated, tag = "6")]
     pub not_founds: ::prost::alloc::vec::Vec<bool>,
-    #[prost(message, optional, tag = "7")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
     /// One a mutation, with `WakeUpModeForceLock`.
     #[prost(message, repeated, tag = "8")]
     pub results: ::prost::alloc::vec::Vec<PessimisticLockKeyResult>,
@@ -303,12 +317,16 @@ pub struct PessimisticRollbackRequest {
 /// Answer to `PessimisticRollbackRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PessimisticRollbackResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(message, repeated, tag = "2")]
     pub errors: ::prost::alloc::vec::Vec<KeyError>,
-    #[prost(message, optional, tag = "3")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Keeps a transaction alive by prolonging its primary lock.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -335,15 +353,19 @@ pub struct TxnHeartBeatRequest {
 /// Answer to `TxnHeartBeatRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TxnHeartBeatResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// The lock's life now, ms from the physical part of `start_version`.
     #[prost(uint64, tag = "3")]
     pub lock_ttl: u64,
-    #[prost(message, optional, tag = "4")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Asks the primary key how a transaction ended. Rolls it back when its time is over, and otherwise
 /// may push its commit behind the reader.
@@ -387,10 +409,12 @@ pub struct CheckTxnStatusRequest {
 /// 0. Rolled back: both 0.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckTxnStatusResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// ms from the physical part of `lock_ts`.
     #[prost(uint64, tag = "3")]
     pub lock_ttl: u64,
@@ -403,8 +427,10 @@ pub struct CheckTxnStatusResponse {
     /// The primary lock, when there is one.
     #[prost(message, optional, tag = "6")]
     pub lock_info: ::core::option::Option<LockInfo>,
-    #[prost(message, optional, tag = "7")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Asks whether these keys of an async-commit transaction were prewritten. A key that was not is
 /// made unwritable, so the transaction rolls back.
@@ -422,18 +448,22 @@ pub struct CheckSecondaryLocksRequest {
 /// committed. Else rolled back.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckSecondaryLocksResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// The locks that were found; empty when the outcome is known.
     #[prost(message, repeated, tag = "3")]
     pub locks: ::prost::alloc::vec::Vec<LockInfo>,
     /// Of a committed key; else 0.
     #[prost(uint64, tag = "4")]
     pub commit_ts: u64,
-    #[prost(message, optional, tag = "5")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Second phase: makes prewritten keys visible at `commit_version`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -464,15 +494,19 @@ pub struct CommitRequest {
 /// Answer to `CommitRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommitResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// The commit ts that was used.
     #[prost(uint64, tag = "3")]
     pub commit_version: u64,
-    #[prost(message, optional, tag = "4")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Writes keys without any check. No server implements it.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -486,8 +520,10 @@ pub struct ImportRequest {
 /// Answer to `ImportRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ImportResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
 }
@@ -508,10 +544,12 @@ pub struct CleanupRequest {
 /// Answer to `CleanupRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CleanupResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// Commit ts when the key was committed already; else 0.
     #[prost(uint64, tag = "3")]
     pub commit_version: u64,
@@ -533,16 +571,20 @@ pub struct BatchGetRequest {
 /// Answer to `BatchGetRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchGetResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Keys that exist, and keys with an `error`. Absent keys are left out.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<KvPair>,
-    #[prost(message, optional, tag = "4")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
     /// The read as a whole failed and `pairs` is empty.
-    #[prost(message, optional, tag = "5")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
 }
 /// Rolls back keys of one region, and leaves a mark that keeps a late prewrite out.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -561,12 +603,16 @@ pub struct BatchRollbackRequest {
 /// Answer to `BatchRollbackRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchRollbackResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
-    #[prost(message, optional, tag = "3")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Lists locks of a range, for GC and for lock resolution.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -587,15 +633,19 @@ pub struct ScanLockRequest {
 /// Answer to `ScanLockRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ScanLockResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// In key order. Fewer than the limit: the range is done.
     #[prost(message, repeated, tag = "3")]
     pub locks: ::prost::alloc::vec::Vec<LockInfo>,
-    #[prost(message, optional, tag = "4")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Commits or rolls back the locks of transactions whose outcome is known.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -624,12 +674,16 @@ pub struct ResolveLockRequest {
 /// Answer to `ResolveLockRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResolveLockResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
-    #[prost(message, optional, tag = "3")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Drops old versions of a region. Stores do this by themselves now, and refuse the request.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -643,8 +697,10 @@ pub struct GcRequest {
 /// Answer to `GCRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GcResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(message, optional, tag = "2")]
     pub error: ::core::option::Option<KeyError>,
 }
@@ -664,8 +720,10 @@ pub struct DeleteRangeRequest {
 /// Answer to `DeleteRangeRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeleteRangeResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -689,8 +747,10 @@ pub struct PrepareFlashbackToVersionRequest {
 /// Answer to `PrepareFlashbackToVersionRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PrepareFlashbackToVersionResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -718,8 +778,10 @@ pub struct FlashbackToVersionRequest {
 /// Answer to `FlashbackToVersionRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FlashbackToVersionResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -738,8 +800,10 @@ pub struct RawGetRequest {
 /// Answer to `RawGetRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawGetResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -763,8 +827,10 @@ pub struct RawBatchGetRequest {
 /// Answer to `RawBatchGetRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawBatchGetResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Keys that exist. Absent keys are left out.
     #[prost(message, repeated, tag = "2")]
     pub pairs: ::prost::alloc::vec::Vec<KvPair>,
@@ -791,8 +857,10 @@ pub struct RawPutRequest {
 /// Answer to `RawPutRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawPutResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -817,8 +885,10 @@ pub struct RawBatchPutRequest {
 /// Answer to `RawBatchPutRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawBatchPutResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -840,8 +910,10 @@ pub struct RawDeleteRequest {
 /// Answer to `RawDeleteRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawDeleteResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -863,8 +935,10 @@ pub struct RawBatchDeleteRequest {
 /// Answer to `RawBatchDeleteRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawBatchDeleteResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -897,8 +971,10 @@ pub struct RawScanRequest {
 /// Answer to `RawScanRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawScanResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(message, repeated, tag = "2")]
     pub kvs: ::prost::alloc::vec::Vec<KvPair>,
 }
@@ -918,8 +994,10 @@ pub struct RawDeleteRangeRequest {
 /// Answer to `RawDeleteRangeRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawDeleteRangeResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -947,8 +1025,10 @@ pub struct RawBatchScanRequest {
 /// Answer to `RawBatchScanRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawBatchScanResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(message, repeated, tag = "2")]
     pub kvs: ::prost::alloc::vec::Vec<KvPair>,
 }
@@ -968,8 +1048,10 @@ pub struct UnsafeDestroyRangeRequest {
 /// Answer to `UnsafeDestroyRangeRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UnsafeDestroyRangeResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -1066,8 +1148,10 @@ pub struct SplitRegionRequest {
 /// Answer to `SplitRegionRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SplitRegionResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// All regions that came out of it, in key order; the last has the old id.
     #[prost(message, repeated, tag = "4")]
     pub regions: ::prost::alloc::vec::Vec<super::metapb::Region>,
@@ -1089,8 +1173,10 @@ pub struct ReadIndexRequest {
 /// Answer to `ReadIndexRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReadIndexResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Raft log index.
     #[prost(uint64, tag = "2")]
     pub read_index: u64,
@@ -1109,8 +1195,10 @@ pub struct MvccGetByKeyRequest {
 /// Answer to `MvccGetByKeyRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MvccGetByKeyResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -1128,8 +1216,10 @@ pub struct MvccGetByStartTsRequest {
 /// Answer to `MvccGetByStartTsRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MvccGetByStartTsResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -1332,8 +1422,8 @@ pub struct LockInfo {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeyError {
     /// Another transaction's lock: resolve it or wait, then try again.
-    #[prost(message, optional, tag = "1")]
-    pub locked: ::core::option::Option<LockInfo>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub locked: ::core::option::Option<::prost::alloc::boxed::Box<LockInfo>>,
     /// For people; stands beside `conflict` and `txn_lock_not_found`.
     #[prost(string, tag = "2")]
     pub retryable: ::prost::alloc::string::String,
@@ -1930,8 +2020,8 @@ pub struct WriteDetail {
 /// A key with its value, or with the error that kept it from being read.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KvPair {
-    #[prost(message, optional, tag = "1")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     #[prost(bytes = "bytes", tag = "2")]
     pub key: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "3")]
@@ -2123,8 +2213,10 @@ pub struct RawGetKeyTtlRequest {
 /// Answer to `RawGetKeyTTLRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawGetKeyTtlResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -2163,8 +2255,10 @@ pub struct RawCasRequest {
 /// Answer to `RawCASRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawCasResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well, whether or not the value was the expected one.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -2187,8 +2281,10 @@ pub struct GetLockWaitInfoRequest {
 /// Answer to `GetLockWaitInfoRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetLockWaitInfoResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -2204,8 +2300,10 @@ pub struct GetLockWaitHistoryRequest {
 /// Answer to `GetLockWaitHistoryRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetLockWaitHistoryResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -2232,8 +2330,10 @@ pub struct RawCoprocessorRequest {
 /// Answer to `RawCoprocessorRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawCoprocessorResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -2254,8 +2354,10 @@ pub struct RawChecksumRequest {
 /// Answer to `RawChecksumRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RawChecksumResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// Empty when it went well.
     #[prost(string, tag = "2")]
     pub error: ::prost::alloc::string::String,
@@ -2380,13 +2482,17 @@ pub struct FlushRequest {
 /// Answer to `FlushRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FlushResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     /// All keys that are locked by others, or one error of another kind; then nothing was written.
     #[prost(message, repeated, tag = "2")]
     pub errors: ::prost::alloc::vec::Vec<KeyError>,
-    #[prost(message, optional, tag = "3")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Reads back what a pipelined transaction has flushed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2402,15 +2508,19 @@ pub struct BufferBatchGetRequest {
 /// Answer to `BufferBatchGetRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BufferBatchGetResponse {
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
-    #[prost(message, optional, tag = "2")]
-    pub error: ::core::option::Option<KeyError>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<KeyError>>,
     /// Keys that it has flushed; a deleted one has an empty value. The others are left out.
     #[prost(message, repeated, tag = "3")]
     pub pairs: ::prost::alloc::vec::Vec<KvPair>,
-    #[prost(message, optional, tag = "4")]
-    pub exec_details_v2: ::core::option::Option<ExecDetailsV2>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub exec_details_v2: ::core::option::Option<
+        ::prost::alloc::boxed::Box<ExecDetailsV2>,
+    >,
 }
 /// Asks a store how it is.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2422,8 +2532,10 @@ pub struct GetHealthFeedbackRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetHealthFeedbackResponse {
     /// Never set: the question is to a store, not to a region.
-    #[prost(message, optional, tag = "1")]
-    pub region_error: ::core::option::Option<super::errorpb::Error>,
+    #[prost(message, optional, boxed, tag = "1")]
+    pub region_error: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::errorpb::Error>,
+    >,
     #[prost(message, optional, tag = "2")]
     pub health_feedback: ::core::option::Option<HealthFeedback>,
 }

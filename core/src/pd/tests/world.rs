@@ -74,6 +74,7 @@ impl<S: Service> World<S> {
         for effect in self.core.take_effects() {
             self.carry_out(effect);
         }
+        self.core.deliver();
     }
 
     /// One input, and that nothing more has come.

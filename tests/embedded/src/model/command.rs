@@ -164,11 +164,13 @@ macro_rules! table {
 
         $(impl Refused for $answer {
             fn refused(region_error: Option<errorpb::Error>) -> Self {
+                let region_error = region_error.map(Box::new);
                 Self { region_error, ..Default::default() }
             }
         })*
         $(impl Refused for $unary_answer {
             fn refused(region_error: Option<errorpb::Error>) -> Self {
+                let region_error = region_error.map(Box::new);
                 Self { region_error, ..Default::default() }
             }
         })*

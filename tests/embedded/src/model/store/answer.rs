@@ -49,14 +49,14 @@ pub(super) trait Answer: Default {
 
 /// A pair that stands for a key which could not be read.
 pub(super) fn failed_pair(error: TxnError) -> KvPair {
-    KvPair { error: Some(error.into_key_error()), ..Default::default() }
+    KvPair { error: Some(Box::new(error.into_key_error())), ..Default::default() }
 }
 
 macro_rules! answers {
     ($($response:ty => |$told:ident, $error:ident| $set:expr;)*) => {$(
         impl Answer for $response {
             fn set_region_error(&mut self, error: errorpb::Error) {
-                self.region_error = Some(error);
+                self.region_error = Some(Box::new(error));
             }
 
             fn set_error(&mut self, error: TxnError) {
@@ -80,24 +80,24 @@ answers! {
     RawGetKeyTtlResponse => |told, error| told.error = error.to_string();
     RawCasResponse => |told, error| told.error = error.to_string();
     RawChecksumResponse => |told, error| told.error = error.to_string();
-    GetResponse => |told, error| told.error = Some(error.into_key_error());
+    GetResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     BatchGetResponse => |told, error| {
-        told.error = Some(error.clone().into_key_error());
+        told.error = Some(Box::new(error.clone().into_key_error()));
         told.pairs = vec![failed_pair(error)];
     };
     ScanResponse => |told, error| {
-        told.error = Some(error.clone().into_key_error());
+        told.error = Some(Box::new(error.clone().into_key_error()));
         told.pairs = vec![failed_pair(error)];
     };
     PrewriteResponse => |told, error| told.errors = vec![error.into_key_error()];
-    CommitResponse => |told, error| told.error = Some(error.into_key_error());
-    BatchRollbackResponse => |told, error| told.error = Some(error.into_key_error());
-    CleanupResponse => |told, error| told.error = Some(error.into_key_error());
-    CheckTxnStatusResponse => |told, error| told.error = Some(error.into_key_error());
-    TxnHeartBeatResponse => |told, error| told.error = Some(error.into_key_error());
-    CheckSecondaryLocksResponse => |told, error| told.error = Some(error.into_key_error());
-    ResolveLockResponse => |told, error| told.error = Some(error.into_key_error());
-    ScanLockResponse => |told, error| told.error = Some(error.into_key_error());
+    CommitResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    BatchRollbackResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    CleanupResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    CheckTxnStatusResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    TxnHeartBeatResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    CheckSecondaryLocksResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    ResolveLockResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    ScanLockResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     DeleteRangeResponse => |told, error| told.error = error.to_string();
     UnsafeDestroyRangeResponse => |told, error| told.error = error.to_string();
     MvccGetByKeyResponse => |told, error| told.error = error.to_string();

@@ -142,7 +142,7 @@ impl TxnError {
     pub(super) fn into_key_error(self) -> KeyError {
         let mut told = KeyError::default();
         match self {
-            Self::Locked(info) => told.locked = Some(*info),
+            Self::Locked(info) => told.locked = Some(info),
             Self::WriteConflict {
                 start_ts,
                 conflict_start_ts,

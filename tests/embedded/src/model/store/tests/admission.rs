@@ -16,6 +16,7 @@ fn two_stores() -> Bench {
 fn raw_get_at(bench: &mut Bench, context: Context) -> Option<Error> {
     ask!(bench, RawGet, RawGetRequest { context: Some(context), key: owned("k"), ..Default::default() })
         .region_error
+        .map(|error| *error)
 }
 
 #[test]

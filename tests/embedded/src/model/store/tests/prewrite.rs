@@ -106,7 +106,7 @@ fn a_lock_is_told_as_it_is() {
         secondaries: vec![owned("s")],
         ..Default::default()
     };
-    assert_eq!(bench.get("k", 20).error.unwrap().locked, Some(want));
+    assert_eq!(bench.get("k", 20).error.unwrap().locked, Some(Box::new(want)));
 }
 
 #[test]
