@@ -11,7 +11,7 @@ use super::runtime::{ConnectOptions, Runtime};
 use super::shared::{Inner, Parts, SpaceState, Stores};
 use super::wire::Wire;
 use crate::codec::Mode;
-use crate::config::Config;
+use crate::config::{Config, Security};
 use crate::error::Error;
 use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, Service, TicketId};
 use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
@@ -69,7 +69,8 @@ impl Founder {
     fn space(&mut self, mode: Mode) -> Arc<SpaceState> {
         let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox() });
         let loader = Arc::clone(&space.loader);
-        let config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
+        let mut config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
+        config.redact_keys = self.config.redact_keys;
         // The task holds the directory only weakly: it ends with the client.
         let directory = Arc::downgrade(&space);
         let report = move |feedback: &Feedback, now| {
@@ -109,7 +110,8 @@ pub(super) async fn connect(
     };
     let pd = Arc::clone(&founder.pd);
     let mut unfinished = Unfinished(Some(Arc::clone(&pd)));
-    let pd_config = PdConfig::new(endpoints, founder.config.connect_timeout, founder.config.pd_timeout);
+    let mut pd_config = PdConfig::new(endpoints, founder.config.connect_timeout, founder.config.pd_timeout);
+    pd_config.encrypted = founder.config.security != Security::Plain;
     founder.start(PdService::new(pd_config), &pd, |_, _| {}, |never| match never {});
     let cluster = find_cluster(&pd).await?;
     unfinished.0 = None;
