@@ -1,6 +1,6 @@
 //! What a caller gave that cannot be sent.
 
-use crate::types::ShownKey;
+use crate::types::{ShownKey, Timestamp};
 
 /// The arguments cannot be sent; nothing was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +47,12 @@ pub enum InputError {
         size: usize,
         /// How many are allowed.
         limit: usize,
+    },
+    /// A timestamp that no snapshot can have.
+    #[error("{ts} is no timestamp to read at")]
+    BadTimestamp {
+        /// What was given.
+        ts: Timestamp,
     },
     /// More was asked for in one call than the client's limit.
     #[error("a limit of {asked} is over the most of {most} in one scan")]

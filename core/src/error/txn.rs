@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Error, ErrorKind};
+use crate::backoff::Exhausted;
 use crate::types::{ShownKey, Timestamp};
 
 /// A transaction did not do what was asked of it.
@@ -10,7 +11,9 @@ use crate::types::{ShownKey, Timestamp};
 #[non_exhaustive]
 pub enum TxnError {
     /// Another transaction committed a key after this one began.
-    #[error("write conflict at key {key}: transaction {start_ts} meets one that committed at {conflict_commit_ts}")]
+    #[error(
+        "write conflict at key {key}: transaction {start_ts} meets one that committed at {conflict_commit_ts}"
+    )]
     WriteConflict {
         /// The key.
         key: ShownKey,
@@ -28,6 +31,9 @@ pub enum TxnError {
         key: ShownKey,
         /// When the holder of the lock began.
         holder: Timestamp,
+        /// What was waited for.
+        #[source]
+        account: Box<Exhausted>,
     },
     /// The key exists, and was to be new.
     #[error("key {key} exists already")]
@@ -56,6 +62,24 @@ pub enum TxnError {
         /// When the transaction began.
         start_ts: Timestamp,
     },
+    /// The transaction came to its commit later than TiKV's garbage collection lets it.
+    #[error("transaction {start_ts} is too old to commit at {commit_ts}")]
+    TooOld {
+        /// When the transaction began.
+        start_ts: Timestamp,
+        /// When it was to be committed.
+        commit_ts: Timestamp,
+    },
+    /// A store asks for the transaction to be run again.
+    #[error("the store asks to run transaction {start_ts} again after {operation}: {message}")]
+    Retryable {
+        /// What was under way.
+        operation: &'static str,
+        /// When the transaction began.
+        start_ts: Timestamp,
+        /// What the store said.
+        message: Arc<str>,
+    },
     /// A store refused a key of the transaction.
     #[error("the store refused {operation} of transaction {start_ts}: {message}")]
     Refused {
@@ -73,7 +97,11 @@ impl TxnError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::WriteConflict { .. } | Self::Locked { .. } | Self::RolledBack { .. } => ErrorKind::Conflict,
+            Self::WriteConflict { .. }
+            | Self::Locked { .. }
+            | Self::RolledBack { .. }
+            | Self::TooOld { .. }
+            | Self::Retryable { .. } => ErrorKind::Conflict,
             Self::Undetermined { .. } => ErrorKind::Undetermined,
             Self::AlreadyExists { .. } | Self::Over { .. } | Self::Refused { .. } => ErrorKind::Invalid,
         }

@@ -80,6 +80,7 @@ commands! {
     RawBatchDelete = 18, RAW_BATCH_DELETE, RawBatchDeleteRequest => RawBatchDeleteResponse, true;
     RawScan = 19, RAW_SCAN, RawScanRequest => RawScanResponse, false;
     RawDeleteRange = 20, RAW_DELETE_RANGE, RawDeleteRangeRequest => RawDeleteRangeResponse, true;
+    PessimisticRollback = 24, KV_PESSIMISTIC_ROLLBACK, PessimisticRollbackRequest => PessimisticRollbackResponse, true;
     CheckTxnStatus = 25, KV_CHECK_TXN_STATUS, CheckTxnStatusRequest => CheckTxnStatusResponse, true;
     TxnHeartBeat = 26, KV_TXN_HEART_BEAT, TxnHeartBeatRequest => TxnHeartBeatResponse, true;
     CheckSecondaryLocks = 33, KV_CHECK_SECONDARY_LOCKS, CheckSecondaryLocksRequest => CheckSecondaryLocksResponse, true;

@@ -1,0 +1,191 @@
+//! Items over regions: grouped by region, one child a batch, grouped again where a region changed meanwhile.
+
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use crate::backoff::Attempts;
+use crate::error::Error;
+use crate::machine::{Cx, Fanout, Fault, Machine, Ticket};
+use crate::region_call::group::{Group, by_region, load, parts};
+use crate::region_call::{RegionCall, Reply, Route, Unanswered};
+use crate::request::Request;
+use crate::types::{Key, KeyRange, Located};
+
+/// Regions asked for at once when many are not known.
+const LOAD_AT_ONCE: usize = 64;
+
+/// A request takes no further item once it has this many bytes of them.
+///
+/// client-go: `kv/store_vars.go: TxnCommitBatchSize`.
+pub(crate) const BATCH_BYTES: usize = 16 << 10;
+
+/// What belongs to a key, and so to a region.
+pub(crate) trait Keyed {
+    /// The key.
+    fn key(&self) -> &Key;
+}
+
+impl Keyed for Key {
+    fn key(&self) -> &Key {
+        self
+    }
+}
+
+/// A region that is asked for.
+#[derive(Debug)]
+enum Loading {
+    One(Ticket<Located>),
+    Many(Ticket<Arc<[(Located, KeyRange)]>>),
+}
+
+impl Loading {
+    fn poll(&self, cx: &mut Cx<'_>) -> Poll<Result<(), Fault>> {
+        match self {
+            Self::One(region) => cx.take(region).map(|result| result.map(drop)),
+            Self::Many(regions) => cx.take(regions).map(|result| result.map(drop)),
+        }
+    }
+}
+
+/// Items on their way to their regions, and the children that carry them.
+#[derive(Debug)]
+pub(crate) struct Spread<T, M> {
+    /// Items without a region, sorted by key.
+    waiting: Vec<T>,
+    loading: Option<Loading>,
+    /// The key that the last load of many was for: if it is not known even then, its region is asked for alone.
+    asked: Option<Key>,
+    children: Fanout<M>,
+}
+
+impl<T: Keyed, M: Machine> Spread<T, M> {
+    /// Carries `items`, with at most `limit` children at work at a time.
+    pub(crate) fn new(items: Vec<T>, limit: usize) -> Self {
+        let mut spread =
+            Self { waiting: Vec::new(), loading: None, asked: None, children: Fanout::new(limit) };
+        spread.again(items);
+        spread
+    }
+
+    /// Groups `items` (again).
+    pub(crate) fn again(&mut self, items: Vec<T>) {
+        self.waiting.extend(items);
+        self.waiting.sort_by(|one, other| one.key().cmp(other.key()));
+    }
+
+    /// What the next child that ends came to; `None` once all have. `children` makes the children of a group.
+    ///
+    /// # Errors
+    /// Why a region cannot be found; the items that wait for it are given up.
+    pub(crate) fn next(
+        &mut self,
+        cx: &mut Cx<'_>,
+        mut children: impl FnMut(Group<T>) -> Vec<M>,
+    ) -> Poll<Result<Option<M::Output>, Fault>> {
+        loop {
+            if let Some(loading) = &self.loading {
+                match loading.poll(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => self.loading = None,
+                    Poll::Ready(Err(fault)) => {
+                        self.loading = None;
+                        self.waiting.clear();
+                        return Poll::Ready(Err(fault));
+                    }
+                }
+            }
+            if self.loading.is_none() && !self.waiting.is_empty() {
+                let (groups, rest) = by_region(std::mem::take(&mut self.waiting), T::key, cx);
+                for child in groups.into_iter().flat_map(&mut children) {
+                    self.children.push(child);
+                }
+                self.loading = self.load(&rest, cx);
+                self.waiting = rest;
+                continue;
+            }
+            return match self.children.next(cx) {
+                Poll::Ready(Some(output)) => Poll::Ready(Ok(Some(output))),
+                Poll::Ready(None) if self.loading.is_none() => Poll::Ready(Ok(None)),
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+
+    fn load(&mut self, rest: &[T], cx: &mut Cx<'_>) -> Option<Loading> {
+        let first = rest.first()?.key();
+        let last = rest.last()?.key();
+        if rest.len() == 1 || self.asked.as_ref() == Some(first) {
+            return Some(Loading::One(load(first, cx)));
+        }
+        self.asked = Some(first.clone());
+        let range = KeyRange { start: first.clone(), end: last.next() };
+        let limit = u32::try_from(rest.len().min(LOAD_AT_ONCE)).unwrap_or(1);
+        Some(Loading::Many(cx.load_range(range, limit)))
+    }
+}
+
+/// One request for some keys of a region.
+#[derive(Debug)]
+struct KeyBatch {
+    keys: Vec<Key>,
+    call: RegionCall,
+}
+
+impl Machine for KeyBatch {
+    type Output = (Vec<Key>, Attempts, Result<Reply, Unanswered>);
+
+    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        self.call.step(cx).map(|end| (std::mem::take(&mut self.keys), self.call.attempts().clone(), end))
+    }
+}
+
+/// The keys of a request with its reply, or why there is none.
+pub(crate) type BatchEnd = Result<(Vec<Key>, Reply), Error>;
+
+/// Requests that are nothing but some keys of a region: commits, rollbacks, resolutions.
+#[derive(Debug)]
+pub(crate) struct KeyBatches {
+    operation: &'static str,
+    spread: Spread<Key, KeyBatch>,
+    /// What batches were set back before they were grouped again: their pauses grow on.
+    attempts: Attempts,
+}
+
+impl KeyBatches {
+    /// Requests for `keys`, at most `limit` at work at a time; errors name `operation`.
+    pub(crate) fn new(operation: &'static str, keys: Vec<Key>, limit: usize) -> Self {
+        Self { operation, spread: Spread::new(keys, limit), attempts: Attempts::default() }
+    }
+
+    /// What the next request that ends came to: its keys with the reply, or why there is none; `None` once all have ended.
+    pub(crate) fn next(
+        &mut self,
+        cx: &mut Cx<'_>,
+        request: impl Fn(&[Key]) -> Request,
+    ) -> Poll<Option<BatchEnd>> {
+        let operation = self.operation;
+        loop {
+            let attempts = &self.attempts;
+            let end = ready!(self.spread.next(cx, |group| {
+                let region = group.to.region;
+                let batch = |keys: Vec<Key>| {
+                    let route = Route::Region { key: keys.first().cloned().unwrap_or_default(), region };
+                    let call = RegionCall::new(operation, route, Arc::new(request(&keys)));
+                    KeyBatch { keys, call: call.resume(attempts.clone()) }
+                };
+                parts(group.items, usize::MAX, BATCH_BYTES, Key::len).into_iter().map(batch).collect()
+            }));
+            return Poll::Ready(match end {
+                Ok(None) => None,
+                Ok(Some((keys, _, Ok(reply)))) => Some(Ok((keys, reply))),
+                Ok(Some((keys, attempts, Err(Unanswered::Regroup { .. })))) => {
+                    self.attempts = attempts;
+                    self.spread.again(keys);
+                    continue;
+                }
+                Ok(Some((_, _, Err(unanswered)))) => Some(Err(unanswered.into_error(operation))),
+                Err(fault) => Some(Err(Error::of_fault(operation, fault))),
+            });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Reads as values: refine one, then await it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch_get::BatchGetMachine;
+use super::get::GetMachine;
+use crate::backoff::{Allowance, Budget, Tuning};
+use crate::client::{Checked, Client, Pending, Space, Terms};
+use crate::error::{Error, InputError};
+use crate::machine::Machine;
+use crate::types::{Instant, Key, ShownKey, Timestamp, Value};
+
+/// What every read has: its client, its timestamp and its time.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) client: Client,
+    pub(crate) ts: Timestamp,
+    pub(super) patience: Option<Duration>,
+    /// When it is to be over, whatever its patience.
+    pub(crate) until: Instant,
+    /// Why it cannot begin.
+    pub(crate) refused: Option<Error>,
+}
+
+impl Common {
+    pub(crate) fn new(client: Client, ts: Timestamp) -> Self {
+        Self { client, ts, patience: None, until: Instant::FAR, refused: None }
+    }
+
+    pub(super) fn redacted(&self) -> bool {
+        self.client.config().redact_keys
+    }
+
+    pub(super) fn concurrency(&self) -> usize {
+        self.client.config().concurrency
+    }
+
+    fn check_key(&self, operation: &'static str, key: &Key) -> Result<(), Error> {
+        let limit = self.client.config().max_key;
+        if key.is_empty() {
+            return Err(InputError::EmptyKey { operation }.into());
+        }
+        if key.len() > limit {
+            let (size, key) = (key.len(), ShownKey::new(key.clone(), self.redacted()));
+            return Err(InputError::KeyTooLarge { key, size, limit }.into());
+        }
+        Ok(())
+    }
+
+    /// Refuses a timestamp that no snapshot can have: TiKV keeps the upper half for itself.
+    ///
+    /// client-go: `txnkv/txnsnapshot/snapshot.go: NewTiKVSnapshot`, which panics.
+    fn check(&self) -> Result<(), Error> {
+        if let Some(error) = &self.refused {
+            return Err(error.clone());
+        }
+        if self.ts.0 == 0 || self.ts.0 > i64::MAX as u64 {
+            return Err(InputError::BadTimestamp { ts: self.ts }.into());
+        }
+        Ok(())
+    }
+
+    /// The future of `machine`, unless the read cannot begin.
+    pub(crate) fn pending<M, T>(&self, machine: impl FnOnce() -> Result<M, Error>) -> Pending<Checked<M>>
+    where
+        M: Machine<Output = Result<T, Error>>,
+    {
+        let inner = self.client.inner();
+        let patience = self.patience.unwrap_or(inner.config.deadline);
+        let terms = Terms {
+            deadline: (inner.clock.now() + patience).min(self.until),
+            budget: || Budget::new(Allowance::GET, Tuning::default()),
+            space: Space::Txn,
+        };
+        Pending::new(Arc::clone(inner), terms, Checked::new(self.check().and_then(|()| machine())))
+    }
+}
+
+macro_rules! deadline {
+    () => {
+        /// Gives the whole call this much time instead of the client's default.
+        pub fn deadline(mut self, patience: Duration) -> Self {
+            self.common.patience = Some(patience);
+            self
+        }
+    };
+}
+pub(super) use deadline;
+
+/// A read of one key, to be awaited. `None`: the key has no value.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Get {
+    common: Common,
+    key: Key,
+    /// What the transaction itself wrote there.
+    own: Option<Option<Value>>,
+}
+
+impl Get {
+    pub(crate) fn new(common: Common, key: Key, own: Option<Option<Value>>) -> Self {
+        Self { common, key, own }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for Get {
+    type Output = <GetMachine as Machine>::Output;
+    type IntoFuture = Pending<Checked<GetMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { common, key, own } = self;
+        common.pending(|| {
+            common.check_key("get", &key)?;
+            let get = GetMachine::new(key, common.ts, common.redacted());
+            Ok(match own {
+                Some(value) => get.known(value),
+                None => get,
+            })
+        })
+    }
+}
+
+/// A read of many keys, to be awaited: the pairs of those that have a value, in key order.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is awaited"]
+pub struct BatchGet {
+    common: Common,
+    keys: Vec<Key>,
+    own: BTreeMap<Key, Option<Value>>,
+}
+
+impl BatchGet {
+    /// `keys` are those to be read from the store, `own` what the transaction itself wrote at the others.
+    pub(crate) fn new(common: Common, keys: Vec<Key>, own: BTreeMap<Key, Option<Value>>) -> Self {
+        Self { common, keys, own }
+    }
+
+    deadline!();
+}
+
+impl IntoFuture for BatchGet {
+    type Output = <BatchGetMachine as Machine>::Output;
+    type IntoFuture = Pending<Checked<BatchGetMachine>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { common, keys, own } = self;
+        common.pending(|| {
+            keys.iter().try_for_each(|key| common.check_key("batch get", key))?;
+            let machine = BatchGetMachine::new(keys, common.ts, common.concurrency(), common.redacted());
+            Ok(machine.known(own.into_iter().filter_map(|(key, value)| Some((key, value?)))))
+        })
+    }
+}
