@@ -1,7 +1,18 @@
 //! A TiKV client on tokio.
 //!
-//! This crate re-exports all of `tikv-client-core` and gives its clients [`Tokio`] as their runtime. The client's tasks run
-//! on that tokio runtime; its calls can be awaited on any executor.
+//! ```no_run
+//! # async fn example() -> Result<(), tikv_client_tokio::error::Error> {
+//! use tikv_client_tokio::config::Config;
+//!
+//! let client = tikv_client_tokio::connect(["127.0.0.1:2379"], Config::default()).await?;
+//! # drop(client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`connect`] gives the client of `tikv-client-core`, all of which this crate re-exports, with [`Tokio`] as its runtime.
+//! The client's tasks run on the tokio runtime that `connect` was called in, or the one whose handle was given to
+//! [`Tokio::new`]; its calls can be awaited on any executor.
 //!
 //! # Cargo features
 //!
@@ -15,5 +26,32 @@ mod channel;
 mod runtime;
 mod tls;
 
+use std::sync::Arc;
+
 pub use runtime::{NoRuntime, Tokio};
 pub use tikv_client_core::*;
+
+use client::Client;
+use config::Config;
+use error::Error;
+use machine::{TransportClass, TransportFault};
+
+/// Connects to the cluster whose PD members have `endpoints` (`host:port`), within the tokio runtime that this is called
+/// in.
+///
+/// # Errors
+/// Those of [`Client::connect`], and [`Error::Transport`] when this is not called in a tokio runtime.
+///
+/// # Cancel safety
+/// Dropping the future ends what it had started.
+pub async fn connect(
+    endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+    config: Config,
+) -> Result<Client, Error> {
+    let runtime = Tokio::current().map_err(|none| Error::Transport {
+        operation: "connect",
+        fault: TransportFault::new(TransportClass::Unreachable, none.to_string()),
+    })?;
+    let endpoints: Vec<_> = endpoints.into_iter().collect();
+    Client::connect(Arc::new(runtime), &endpoints, config).await
+}
