@@ -6,7 +6,7 @@ use tikv_proto::{errorpb, metapb};
 
 use crate::codec::Mode;
 use crate::types::{
-    KeyRange, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+    Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
 };
 
 /// What a store has against a request, one variant a row of the table in `classify`.
@@ -106,10 +106,10 @@ pub(super) fn read(error: &errorpb::Error, mode: Mode) -> RegionError {
     first(&later).unwrap_or(RegionError::Other)
 }
 
-/// A region as the client keeps it; `None` for one without version, or whose bounds are no keys of this key space.
+/// A region as the client keeps it; `None` for one without version, or between whose bounds no key of this key space lies.
 fn info(region: &metapb::Region, mode: Mode) -> Option<RegionInfo> {
     let epoch = region.region_epoch.as_ref()?;
-    let range: KeyRange = mode.decode_range(&region.start_key, &region.end_key).ok()?;
+    let range = mode.ceil_range(&region.start_key, &region.end_key)?;
     Some(RegionInfo {
         version: RegionVersion {
             id: RegionId(region.id),
