@@ -5,8 +5,9 @@
 //! control, and wakes that one task: no task per call, no copy, no queue of our own. `message` is the framing, `status`
 //! what servers answer, `socket` the bytes, `line` what a connection's task and its calls share, faults among them.
 //!
-//! A connection that broke stays broken: calls on it fail, and who owns the channel connects anew. h2 and not tonic:
-//! tonic's channel reconnects by itself, copies each message twice, and adds three queues and two tasks to a call's way.
+//! A connection that broke stays broken: calls on it fail, and who owns the channel connects anew. h2 and not tonic, whose
+//! channel reconnects by itself, copies messages on their way in and out, and costs more: an echo of 100 bytes took 10 µs
+//! of the client's processor time on a stream against 16, and 16 µs as a unary call against 44.
 
 mod call;
 mod connection;
