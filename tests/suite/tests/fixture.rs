@@ -1,0 +1,74 @@
+//! Clusters and clients of the tests. Nothing here but the test attribute and this file knows which runtime runs them.
+
+use std::time::{Duration, Instant};
+
+use tikv_client_tokio::client::Client;
+use tikv_client_tokio::config::Config;
+use tikv_client_tokio::error::Error;
+use tikv_client_tokio::types::{Key, KvPair};
+use tikv_embedded::Embedded;
+
+/// Where regions begin in most tests: eight of them, seven with letters.
+pub(crate) const BOUNDS: [&str; 7] = ["b", "d", "f", "h", "k", "p", "t"];
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Three stores, and eight regions of raw keys.
+pub(crate) fn raw_cluster() -> Embedded {
+    Embedded::builder().stores(3).raw_split_keys(BOUNDS).start().unwrap()
+}
+
+/// Connects with the default configuration.
+pub(crate) async fn client(cluster: &Embedded) -> Client {
+    client_with(cluster, Config::default()).await
+}
+
+/// Connects with a configuration.
+pub(crate) async fn client_with(cluster: &Embedded, config: Config) -> Client {
+    connect(cluster.pd_addresses(), config).await.unwrap()
+}
+
+/// Connects to addresses that may be none.
+pub(crate) async fn connect(addresses: Vec<String>, config: Config) -> Result<Client, Error> {
+    tikv_client_tokio::connect(addresses, config).await
+}
+
+/// A configuration whose calls end soon.
+pub(crate) fn hasty(deadline: Duration) -> Config {
+    let mut config = Config::default();
+    config.deadline = deadline;
+    config.connect_timeout = deadline;
+    config
+}
+
+/// Awaits `call`, which must be over in half as much time again as it was given, and says what came of it.
+pub(crate) async fn within<T>(deadline: Duration, call: impl IntoFuture<Output = T>) -> T {
+    let begun = Instant::now();
+    let output = in_time(call).await;
+    // What the host's scheduler adds, with three other programs at work.
+    let slack = deadline / 2 + Duration::from_millis(150);
+    assert!(begun.elapsed() <= deadline + slack, "{:?} of {deadline:?}", begun.elapsed());
+    output
+}
+
+/// Awaits `call`, which must not hang.
+pub(crate) async fn in_time<T>(call: impl IntoFuture<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, call.into_future()).await.expect("it hangs")
+}
+
+/// The pairs as text.
+pub(crate) fn texts(pairs: Vec<KvPair>) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    pairs.iter().map(|pair| (text(pair.key.as_slice()), text(&pair.value))).collect()
+}
+
+/// The keys as text.
+pub(crate) fn keys(pairs: Vec<KvPair>) -> Vec<String> {
+    texts(pairs).into_iter().map(|(key, _)| key).collect()
+}
+
+/// A key of each region of [`raw_cluster`], in order.
+pub(crate) fn a_key_of_each_region() -> Vec<Key> {
+    ["a1", "c1", "e1", "g1", "i1", "m1", "r1", "z1"].map(Key::from).to_vec()
+}

@@ -1,0 +1,92 @@
+//! Get, put and delete of one key.
+
+use bytes::Bytes;
+
+use crate::fixture::{a_key_of_each_region, client, in_time, raw_cluster};
+
+#[tokio::test]
+async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted() {
+    let cluster = raw_cluster();
+    let raw = client(&cluster).await.raw();
+    for key in a_key_of_each_region() {
+        assert_eq!(raw.get(&key).await.unwrap(), None);
+        raw.put(&key, "one").await.unwrap();
+        assert_eq!(raw.get(&key).await.unwrap().unwrap(), "one");
+        raw.put(&key, "two").await.unwrap();
+        assert_eq!(raw.get(&key).await.unwrap().unwrap(), "two");
+        raw.delete(&key).await.unwrap();
+        assert_eq!(raw.get(&key).await.unwrap(), None);
+        raw.delete(&key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn keys_and_values_are_any_bytes() {
+    let cluster = raw_cluster();
+    let raw = client(&cluster).await.raw();
+    let keys: [&[u8]; 7] = [b"\0", b"\0\0", b"a\0b", b"b\0", b"\xff", b"\xff\xff\xff", b"\x80\x00\xfe"];
+    for key in keys {
+        let value: Bytes = key.iter().rev().chain(&[0, 255]).copied().collect();
+        raw.put(key, value).await.unwrap();
+    }
+    for key in keys {
+        let value: Vec<u8> = key.iter().rev().chain(&[0, 255]).copied().collect();
+        assert_eq!(raw.get(key).await.unwrap().unwrap(), value, "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_megabytes_comes_back_whole() {
+    let cluster = raw_cluster();
+    let raw = client(&cluster).await.raw();
+    let value: Bytes = (0..5_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    raw.put("large", value.clone()).await.unwrap();
+    assert!(raw.get("large").await.unwrap().unwrap() == value);
+}
+
+#[tokio::test]
+async fn the_longest_key_can_be_written() {
+    let cluster = raw_cluster();
+    let client = client(&cluster).await;
+    let raw = client.raw();
+    let key = vec![b'x'; client.config().max_key];
+    raw.put(key.clone(), "value").await.unwrap();
+    assert_eq!(raw.get(key).await.unwrap().unwrap(), "value");
+}
+
+#[tokio::test]
+async fn column_families_keep_their_own_values() {
+    let cluster = raw_cluster();
+    let default = client(&cluster).await.raw();
+    let write = default.clone().column_family("write");
+    default.put("key", "default").await.unwrap();
+    write.put("key", "write").await.unwrap();
+    assert_eq!(default.get("key").await.unwrap().unwrap(), "default");
+    assert_eq!(write.get("key").await.unwrap().unwrap(), "write");
+    assert_eq!(default.clone().column_family("default").get("key").await.unwrap().unwrap(), "default");
+    write.batch_put([("a", "1"), ("z", "2")]).await.unwrap();
+    assert_eq!(default.batch_get(["a", "z"]).await.unwrap(), [None, None]);
+    assert_eq!(write.scan(.., 10).await.unwrap().len(), 3);
+    write.delete_range(..).await.unwrap();
+    assert_eq!(write.get("key").await.unwrap(), None);
+    assert_eq!(default.get("key").await.unwrap().unwrap(), "default");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_calls_at_once_get_their_own_answers() {
+    let cluster = raw_cluster();
+    let client = client(&cluster).await;
+    let tasks = (0..64_u32).map(|n| {
+        let raw = client.raw();
+        tokio::spawn(async move {
+            for round in 0..20 {
+                let key = format!("{}{n:03}/{round}", char::from(b'a' + (n % 26) as u8));
+                raw.put(key.clone(), format!("{n}:{round}")).await.unwrap();
+                assert_eq!(raw.get(key).await.unwrap().unwrap(), format!("{n}:{round}"));
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        in_time(task).await.unwrap();
+    }
+}
