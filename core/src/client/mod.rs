@@ -73,6 +73,12 @@ impl Client {
         self.inner.cluster
     }
 
+    /// How many regions the client has met and remembers, of both key spaces.
+    #[must_use]
+    pub fn known_regions(&self) -> usize {
+        self.inner.raw.directory.len() + self.inner.txn.directory.len()
+    }
+
     /// The configuration the client was made with.
     #[must_use]
     pub fn config(&self) -> &Config {

@@ -9,7 +9,7 @@ use super::classify_read::{
 use crate::backoff::Kind;
 use crate::codec::{Mode, memcomparable};
 use crate::machine::{Feedback, StaleReason, TransportClass, TransportFault};
-use crate::types::{Key, KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId};
+use crate::types::{KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId};
 
 const REGION: RegionVersion = RegionVersion { id: RegionId(1), version: 5, conf_ver: 5 };
 
