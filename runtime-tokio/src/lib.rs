@@ -55,3 +55,8 @@ pub async fn connect(
     let endpoints: Vec<_> = endpoints.into_iter().collect();
     Client::connect(Arc::new(runtime), &endpoints, config).await
 }
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
