@@ -50,7 +50,7 @@ pub enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
     /// The operation was stopped from outside before it ended.
-    #[error("{operation}: {why}")]
+    #[error("{operation}: {why}{}", after(.last))]
     Interrupted {
         /// What was under way.
         operation: &'static str,
@@ -121,6 +121,11 @@ pub enum Error {
 
 fn at(key: &Option<ShownKey>) -> String {
     key.as_ref().map(|key| format!(" at key {key}")).unwrap_or_default()
+}
+
+/// The failure before an interrupt: it names the address or the region that the operation waited for.
+fn after(last: &Option<Arc<str>>) -> String {
+    last.as_ref().map(|last| format!("; before it {last}")).unwrap_or_default()
 }
 
 impl Error {
