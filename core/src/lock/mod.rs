@@ -29,6 +29,8 @@ pub(crate) mod resolve;
 pub(crate) mod settle;
 pub(crate) mod spread;
 pub(crate) mod status;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use classify::{Refusal, classify};
 pub use clean::{CleanLocks, Cleaning, Verdict};

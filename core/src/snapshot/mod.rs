@@ -17,6 +17,8 @@ pub mod scan;
 pub mod scan_call;
 #[allow(clippy::module_inception, reason = "the file is named after its subject")]
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use calls::{BatchGet, Get};
