@@ -42,7 +42,7 @@ impl Drained {
         self.waker.wake();
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<usize> {
         self.waker.register(cx.waker());
         if self.over.load(Ordering::Acquire) {
             Poll::Ready(self.left.load(Ordering::Relaxed))

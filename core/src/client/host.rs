@@ -26,6 +26,9 @@ const COMMANDS: usize = 1024;
 /// Stream events taken before the mailbox is looked at again.
 const EVENTS: usize = 64;
 
+/// Applies feedback to the shared state.
+type Report = Box<dyn FnMut(&Feedback, Instant) + Send>;
+
 /// What a host needs beside its service.
 pub(super) struct Surroundings<S: Service> {
     /// The service's mailbox.
@@ -39,7 +42,7 @@ pub(super) struct Surroundings<S: Service> {
     /// The seed of the service's random numbers.
     pub(super) seed: u64,
     /// Applies feedback to the shared state.
-    pub(super) report: Box<dyn FnMut(&Feedback, Instant) + Send>,
+    pub(super) report: Report,
     /// Carries out the effects that only this service has.
     pub(super) special: Box<dyn FnMut(S::Special) + Send>,
 }

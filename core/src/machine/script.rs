@@ -316,6 +316,7 @@ impl<S: Service> ServiceScript<S> {
     }
 
     /// The next answer: the number it is for, and what it is.
+    #[allow(clippy::needless_pass_by_ref_mut, reason = "the answer is gone from the seat afterwards")]
     pub(crate) fn answered(&mut self) -> Option<(u32, Completion)> {
         let (ticket, completion) = self.seat.next()?;
         (0..u32::MAX).find(|&n| TicketId::new(n, 0) == ticket).map(|n| (n, completion))

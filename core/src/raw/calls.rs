@@ -1,5 +1,6 @@
 //! Raw calls as values: refine one, then await it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,7 +77,7 @@ impl Common {
             budget: || Budget::new(Allowance::RAW, Tuning::default()),
             space: Space::Raw,
         };
-        Pending::new(inner.clone(), terms, Checked::new(machine))
+        Pending::new(Arc::clone(inner), terms, Checked::new(machine))
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Scan {
 #[derive(Debug)]
 enum Phase {
     Finding(FindRegion),
-    Reading { call: RegionCall, span: KeyRange, asked: usize },
+    Reading { call: Box<RegionCall>, span: KeyRange, asked: usize },
 }
 
 /// The machine of a scan. See the module.
@@ -98,7 +98,7 @@ impl ScanMachine {
         let key = if self.scan.reverse { span.start.clone() } else { self.left.start.clone() };
         let request = Arc::new(Request::new(&message, Profile::default()));
         let route = Route::Region { key, region: to.region };
-        let call = RegionCall::new(OPERATION, route, request).resume(self.attempts.clone());
+        let call = Box::new(RegionCall::new(OPERATION, route, request).resume(self.attempts.clone()));
         Phase::Reading { call, span, asked }
     }
 

@@ -5,6 +5,7 @@ use crate::types::{Key, KeyRange, Located};
 
 /// What goes to one region.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a region and its items")]
 pub struct Group<T> {
     /// The region, as it was when the keys were grouped.
     pub to: Located,

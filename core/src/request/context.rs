@@ -121,7 +121,7 @@ mod tests {
                 retry,
                 max_execution_ms: ms,
             };
-            let shared = pb::Context { request_source: source.clone(), priority: 2, ..Default::default() };
+            let shared = pb::Context { request_source: source, priority: 2, ..Default::default() };
             let profile = Profile::new(&shared);
             let message = pb::RawGetRequest { key: key.into(), ..Default::default() };
             let mut wire = message.encode_to_vec();

@@ -160,7 +160,7 @@ impl StoreStream {
     }
 
     fn open(&mut self, cx: &mut Cx<'_>) {
-        let stream = cx.open(self.address.clone(), BATCH_COMMANDS);
+        let stream = cx.open(Arc::clone(&self.address), BATCH_COMMANDS);
         self.state = State::Opening { stream };
     }
 
