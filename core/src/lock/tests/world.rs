@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use prost::Message;
 use tikv_proto::{errorpb, kvrpcpb as pb};
 
 use crate::backoff::{Allowance, Budget, Tuning};
