@@ -166,6 +166,9 @@ impl Error {
         match fault {
             Fault::Transport(fault) => Self::Transport { operation, fault },
             Fault::Interrupted(why) => Self::Interrupted { operation, why, last: None },
+            Fault::Late(fault) => {
+                Self::Interrupted { operation, why: Interrupt::Deadline, last: Some(fault.to_string().into()) }
+            }
             Fault::Overloaded => Self::Overloaded { operation },
             Fault::Refused(error) => error.into(),
         }

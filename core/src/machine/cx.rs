@@ -171,17 +171,14 @@ impl<'a> Cx<'a> {
     pub fn take<T: Brings>(&mut self, ticket: &Ticket<T>) -> Poll<Result<T, Fault>> {
         let Poll::Ready((scope, completion)) = self.op.slots.take(ticket.id()) else { return Poll::Pending };
         self.op.scopes.count(scope, -1);
-        let over = match &completion {
-            Completion::TimerFired(at) => *at >= self.op.deadline,
-            Completion::Fault(Fault::Transport(fault)) => {
-                fault.class == TransportClass::TimedOut && self.now >= self.op.deadline
+        let over = self.now >= self.op.deadline;
+        Poll::Ready(match completion {
+            Completion::TimerFired(at) if at >= self.op.deadline => Err(Fault::Interrupted(Interrupt::Deadline)),
+            Completion::Fault(Fault::Transport(fault)) if over && fault.class == TransportClass::TimedOut => {
+                Err(Fault::Late(fault))
             }
-            _ => false,
-        };
-        if over {
-            return Poll::Ready(Err(Fault::Interrupted(Interrupt::Deadline)));
-        }
-        Poll::Ready(T::unpack(completion))
+            completion => T::unpack(completion),
+        })
     }
 
     /// Gives a ticket back without waiting for its completion.

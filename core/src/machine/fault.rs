@@ -86,6 +86,8 @@ pub enum Fault {
     Transport(TransportFault),
     /// The operation was stopped.
     Interrupted(Interrupt),
+    /// The operation's deadline passed while it waited for this: the same as [`Interrupt::Deadline`], with who did not answer.
+    Late(TransportFault),
     /// A service of this client has too much waiting: nothing was sent.
     Overloaded,
     /// What the service was asked for cannot be had; the error says why.
@@ -97,6 +99,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Transport(fault) => fault.fmt(f),
             Self::Interrupted(why) => why.fmt(f),
+            Self::Late(fault) => write!(f, "{}: {fault}", Interrupt::Deadline),
             Self::Overloaded => f.write_str("too many requests wait within this client"),
             Self::Refused(error) => error.fmt(f),
         }

@@ -259,7 +259,7 @@ impl RegionCall {
     fn no_answer(&mut self, fault: Fault, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
         let Fault::Transport(fault) = fault else {
             // An interrupt: the request is on its way, or was executed.
-            self.lost |= matches!(fault, Fault::Interrupted(_));
+            self.lost |= matches!(fault, Fault::Interrupted(_) | Fault::Late(_));
             return Err(self.fail(fault));
         };
         self.lost |= fault.class.may_have_happened();
