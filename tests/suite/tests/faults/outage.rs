@@ -1,0 +1,219 @@
+//! Servers that stop answering under a client: errors with their address, in time.
+
+use std::time::Duration;
+
+use tikv_client_tokio::client::Client;
+use tikv_client_tokio::error::{Error, ErrorKind};
+use tikv_embedded::Embedded;
+use tikv_embedded::control::{Action, Matcher, Node, Rule};
+use tikv_embedded::model::{Code, Status};
+
+use crate::fixture::{a_key_of_each_region, client, client_with, hasty, in_time, raw_cluster, within};
+
+const DEADLINE: Duration = Duration::from_millis(400);
+
+/// A client that knows the regions and has a stream to each store.
+async fn warm() -> (Embedded, Client) {
+    let cluster = raw_cluster();
+    let client = client_with(&cluster, hasty(DEADLINE)).await;
+    let all = a_key_of_each_region().into_iter().map(|key| (key, "v"));
+    client.raw().batch_put(all).deadline(Duration::from_secs(5)).await.unwrap();
+    (cluster, client)
+}
+
+fn leader(cluster: &Embedded, key: &str) -> (u64, String) {
+    let store = cluster.leader_of(cluster.region_of_raw(key).unwrap()).unwrap();
+    (store, cluster.address(Node::Store(store)).unwrap().to_string())
+}
+
+/// All that an error says: its own text and those of its sources.
+fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn names(error: &Error, address: &str) {
+    assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error:?}");
+    assert!(error.is_retryable());
+    assert!(told(error).contains(address), "{address} is not named: {}", told(error));
+}
+
+#[tokio::test]
+async fn a_store_that_vanished_is_named_by_every_call_in_time() {
+    let (cluster, client) = warm().await;
+    let raw = client.raw();
+    let (store, address) = leader(&cluster, "i1");
+    cluster.stop_store(store).unwrap();
+    for round in 0..2 {
+        names(&within(DEADLINE, raw.get("i1")).await.unwrap_err(), &address);
+        if round == 0 {
+            names(&within(DEADLINE, raw.put("i1", "v")).await.unwrap_err(), &address);
+            names(&within(DEADLINE, raw.batch_get(["i1", "a1"])).await.unwrap_err(), &address);
+            names(&within(DEADLINE, raw.batch_put([("i1", "v")])).await.unwrap_err(), &address);
+            names(&within(DEADLINE, raw.scan("h".., 10)).await.unwrap_err(), &address);
+            names(&within(DEADLINE, raw.delete_range("h".."z")).await.unwrap_err(), &address);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_whose_address_is_nowhere_is_named_in_time() {
+    let cluster = Embedded::builder().start().unwrap();
+    let client = client_with(&cluster, hasty(DEADLINE)).await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    cluster.set_store_address(1, nowhere.clone()).unwrap();
+    names(&within(DEADLINE, client.raw().get("key")).await.unwrap_err(), &nowhere);
+}
+
+#[tokio::test]
+async fn a_store_that_takes_calls_and_never_answers_is_named_in_time() {
+    let (cluster, client) = warm().await;
+    let (store, address) = leader(&cluster, "i1");
+    let silent = cluster.fault(Rule::new(Matcher::any().at(Node::Store(store)), Action::Lose));
+    names(&within(DEADLINE, client.raw().get("i1")).await.unwrap_err(), &address);
+    names(&within(DEADLINE, client.raw().scan("h".., 10)).await.unwrap_err(), &address);
+    drop(silent);
+    assert_eq!(in_time(client.raw().get("i1")).await.unwrap().unwrap(), "v");
+}
+
+#[tokio::test]
+async fn a_store_whose_stream_breaks_at_each_call_is_named_in_time() {
+    let (cluster, client) = warm().await;
+    let (store, address) = leader(&cluster, "i1");
+    for action in [Action::Break, Action::BreakAfter] {
+        let breaks = cluster.fault(Rule::new(Matcher::method("RawGet").at(Node::Store(store)), action));
+        names(&within(DEADLINE, client.raw().get("i1")).await.unwrap_err(), &address);
+        assert!((1..50).contains(&breaks.hits()), "{} tries", breaks.hits());
+        drop(breaks);
+        assert_eq!(
+            in_time(client.raw().get("i1").deadline(Duration::from_secs(5))).await.unwrap().unwrap(),
+            "v"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_ends_the_stream_is_told_with_the_store_s_address() {
+    let (cluster, client) = warm().await;
+    // Another peer is tried each time.
+    let stores: Vec<String> =
+        (1..=3).map(|store| cluster.address(Node::Store(store)).unwrap().to_string()).collect();
+    for code in [Code::Unknown, Code::ResourceExhausted, Code::Unavailable, Code::Unimplemented] {
+        let status = Status::new(code, "it will never do that");
+        let fails = cluster.fault(Rule::new(Matcher::method("RawGet"), Action::Fail(status)));
+        let error = within(DEADLINE, client.raw().get("i1")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(stores.iter().any(|address| told(&error).contains(address)), "{}", told(&error));
+        assert!(told(&error).contains("it will never do that"), "{}", told(&error));
+        assert!((1..50).contains(&fails.hits()), "{} tries", fails.hits());
+    }
+}
+
+#[tokio::test]
+async fn the_cluster_that_stops_under_a_batch_is_named_in_time() {
+    let (cluster, client) = warm().await;
+    let held = cluster.fault(Rule::new(Matcher::method("RawBatchPut"), Action::Hold));
+    let stores: Vec<String> =
+        (1..=3).map(|store| cluster.address(Node::Store(store)).unwrap().to_string()).collect();
+    let all = a_key_of_each_region().into_iter().map(|key| (key, "w"));
+    let raw = client.raw();
+    let (error, ()) = tokio::join!(within(DEADLINE, raw.batch_put(all)), async {
+        held.hit(1).await;
+        cluster.stop();
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error:?}");
+    assert!(stores.iter().any(|address| told(&error).contains(address)), "{}", told(&error));
+}
+
+#[tokio::test]
+async fn without_pd_known_regions_are_served_and_others_name_pd_in_time() {
+    let cluster = Embedded::builder().raw_split_keys(["m"]).start().unwrap();
+    let client = client_with(&cluster, hasty(DEADLINE)).await;
+    client.raw().put("a", "v").await.unwrap();
+    let pd = cluster.pd_addresses().remove(0);
+    cluster.stop_server(Node::Pd(0)).unwrap();
+    assert_eq!(within(DEADLINE, client.raw().get("a")).await.unwrap().unwrap(), "v");
+    names(&within(DEADLINE, client.raw().get("z")).await.unwrap_err(), &pd);
+    names(&within(DEADLINE, client.raw().scan(.., 9)).await.unwrap_err(), &pd);
+    let error = within(DEADLINE, client.begin()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    cluster.restart_server(Node::Pd(0)).unwrap();
+    assert_eq!(in_time(client.raw().get("z").deadline(Duration::from_secs(9))).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_pd_that_nobody_leads_is_named_in_time() {
+    let cluster = Embedded::builder().pd_members(3).start().unwrap();
+    let client = client_with(&cluster, hasty(DEADLINE)).await;
+    cluster.set_pd_leader(None);
+    let error = within(DEADLINE, client.raw().get("a")).await.unwrap_err();
+    assert!(cluster.pd_addresses().iter().any(|pd| told(&error).contains(pd)), "{}", told(&error));
+    cluster.set_pd_leader(Some(2));
+    assert_eq!(in_time(client.raw().get("a").deadline(Duration::from_secs(9))).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_call_may_have_no_time_at_all() {
+    let (_cluster, client) = warm().await;
+    let error = within(DEADLINE, client.raw().put("i1", "v").deadline(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends_and_is_not_sent_again() {
+    let (cluster, client) = warm().await;
+    let held = cluster.fault(Rule::new(Matcher::method("RawPut"), Action::Hold));
+    let call = tokio::spawn({
+        let raw = client.raw();
+        async move { raw.put("i1", "cancelled").deadline(Duration::from_secs(20)).await }
+    });
+    held.hit(1).await;
+    call.abort();
+    assert!(in_time(call).await.unwrap_err().is_cancelled());
+    // The stream it was on breaks: a call that still waited would be sent again.
+    let (store, _) = leader(&cluster, "i1");
+    cluster.disconnect(Node::Store(store)).unwrap();
+    assert_eq!(in_time(client.raw().get("i1").deadline(Duration::from_secs(9))).await.unwrap().unwrap(), "v");
+    assert_eq!(held.hits(), 1);
+}
+
+#[tokio::test]
+async fn too_many_calls_at_once_are_refused_not_queued_for_ever() {
+    let cluster = raw_cluster();
+    let mut config = hasty(Duration::from_secs(5));
+    config.max_waiting = 8;
+    let busy = client_with(&cluster, config).await;
+    let calls: Vec<_> = (0..200).map(|_| busy.raw().get("m")).collect();
+    // None of the client's tasks runs before all calls were made: this runtime has one thread.
+    let mut waiting: Vec<_> = calls.into_iter().map(|call| Box::pin(call.into_future())).collect();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let refused = waiting.iter_mut().filter_map(|call| match call.as_mut().poll(&mut cx) {
+        std::task::Poll::Ready(Err(error)) => Some(error),
+        std::task::Poll::Ready(Ok(_)) | std::task::Poll::Pending => None,
+    });
+    let refused: Vec<Error> = refused.collect();
+    assert_eq!(refused.len(), 192);
+    assert!(refused.iter().all(|error| matches!(error, Error::Overloaded { .. })), "{:?}", refused[0]);
+    assert_eq!(refused[0].kind(), ErrorKind::Retry);
+    drop(waiting);
+    let later = async {
+        loop {
+            match busy.raw().get("m").await {
+                // The tasks have not seen yet that nobody waits any more.
+                Err(Error::Overloaded { .. }) => tokio::task::yield_now().await,
+                ended => return ended,
+            }
+        }
+    };
+    assert_eq!(in_time(later).await.unwrap(), None);
+    let other = client(&cluster).await;
+    assert_eq!(other.raw().get("m").await.unwrap(), None);
+}
