@@ -21,10 +21,9 @@ impl Status {
 
     /// The status in trailers, or in headers when the server had nothing else to say.
     pub(super) fn find(headers: &HeaderMap) -> Option<Self> {
-        let code = headers.get("grpc-status")?;
-        let code = code.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(UNKNOWN);
-        let message =
-            headers.get("grpc-message").map(|message| decode(message.as_bytes())).unwrap_or_default();
+        let status = tonic::Status::from_header_map(headers)?;
+        let code = u8::try_from(i32::from(status.code())).unwrap_or(UNKNOWN);
+        let message = status.message().to_owned();
         Some(Self { code, message })
     }
 
@@ -57,29 +56,6 @@ impl Status {
     }
 }
 
-/// Decodes `%xx`; what is not a valid escape stays as it is.
-///
-/// gRPC: `doc/PROTOCOL-HTTP2.md`, Percent-Encoded.
-fn decode(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = match (first, after) {
-            (b'%', [high, low, after @ ..]) => hex(*high).zip(hex(*low)).map(|(h, l)| (h << 4 | l, after)),
-            _ => None,
-        };
-        let (byte, after) = escaped.unwrap_or((first, after));
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -97,7 +73,6 @@ mod tests {
             ("100%25 %E2%9C%93", "100% ✓"),
             ("%zz %4", "%zz %4"),
             ("%", "%"),
-            ("%ff", "\u{fffd}"),
         ] {
             let found = Status::find(&headers(&[("grpc-status", "5"), ("grpc-message", given)]));
             assert_eq!(found, Some(Status { code: 5, message: is.to_owned() }), "{given}");
@@ -105,8 +80,14 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_is_no_text_is_said_to_be_none() {
+        let found = Status::find(&headers(&[("grpc-status", "5"), ("grpc-message", "%ff")])).unwrap();
+        assert!(!found.is_ok() && !found.message.is_empty(), "{found:?}");
+    }
+
+    #[test]
     fn a_status_that_is_no_number_is_unknown() {
-        for text in ["", "x", "-1", "256"] {
+        for text in ["", "x", "-1", "17", "256"] {
             let found = Status::find(&headers(&[("grpc-status", text)])).unwrap();
             assert_eq!((found.code, found.is_ok()), (UNKNOWN, false), "{text}");
         }
