@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use super::shared::{Inner, Space};
 use crate::backoff::Budget;
 use crate::machine::{
-    Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId, Withdrawn,
+    Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId,
+    Withdrawn,
 };
 use crate::region::loader::LoaderCommand;
 use crate::store::RegistryCommand;
@@ -139,7 +140,9 @@ fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit) {
             }
             Effect::Timer { ticket, at, .. } => {
                 let asker = Asker::new(Arc::clone(&kit.seat), ticket);
-                if let Err(TimerCommand::Set { asker, .. }) = client.timers.ask(TimerCommand::Set { at, asker }) {
+                if let Err(TimerCommand::Set { asker, .. }) =
+                    client.timers.ask(TimerCommand::Set { at, asker })
+                {
                     refuse(asker);
                 }
             }

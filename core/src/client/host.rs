@@ -115,7 +115,8 @@ where
             }
             ServiceEffect::Query { ticket, query, deadline } => {
                 let asker = Asker::new(Arc::clone(&self.seat), ticket);
-                if let Err(PdCommand::Query { asker, .. }) = around.pd.ask(PdCommand::Query { query, asker, deadline })
+                if let Err(PdCommand::Query { asker, .. }) =
+                    around.pd.ask(PdCommand::Query { query, asker, deadline })
                     && let Some(seat) = asker.answer(Completion::Fault(Fault::Overloaded))
                 {
                     seat.wake();
@@ -204,10 +205,7 @@ where
     }
 }
 
-fn done<C, T>(
-    ticket: TicketId,
-    result: Result<bytes::Bytes, crate::machine::TransportFault>,
-) -> Input<C, T> {
+fn done<C, T>(ticket: TicketId, result: Result<bytes::Bytes, crate::machine::TransportFault>) -> Input<C, T> {
     Input::Done(
         ticket,
         match result {

@@ -22,8 +22,8 @@ pub use checked::Checked;
 pub use drive::Pending;
 pub(crate) use drive::Terms;
 pub use runtime::{BoxFuture, ByteStream, Channel, Clock, ConnectOptions, Runtime};
-pub use shared::Space;
 pub(crate) use shared::Inner;
+pub use shared::Space;
 
 use crate::config::Config;
 use crate::error::Error;

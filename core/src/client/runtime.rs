@@ -65,7 +65,11 @@ pub trait Runtime: Clock {
     ///
     /// Fails with [`TransportClass::Unreachable`](crate::machine::TransportClass::Unreachable) and a text that names the
     /// address.
-    fn connect(&self, to: Address, options: &ConnectOptions) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>>;
+    fn connect(
+        &self,
+        to: Address,
+        options: &ConnectOptions,
+    ) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>>;
 }
 
 /// A connection that carries gRPC calls of encoded messages.

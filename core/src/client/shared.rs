@@ -159,20 +159,8 @@ impl fmt::Debug for Inner {
 
 impl Inner {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            clock,
-            config,
-            cluster,
-            seed,
-            stores,
-            registry,
-            timers,
-            tso,
-            pd,
-            background,
-            raw,
-            txn,
-        } = parts;
+        let Parts { clock, config, cluster, seed, stores, registry, timers, tso, pd, background, raw, txn } =
+            parts;
         Self {
             clock,
             config,

@@ -136,7 +136,9 @@ impl Error {
             Self::Input(_) | Self::Region { .. } | Self::Server { .. } => ErrorKind::Invalid,
             Self::Interrupted { why: Interrupt::Deadline, .. } => ErrorKind::Timeout,
             Self::Interrupted { why: Interrupt::Killed, .. } => ErrorKind::Cancelled,
-            Self::Interrupted { why: Interrupt::Closed, .. } | Self::Transport { .. } => ErrorKind::Unavailable,
+            Self::Interrupted { why: Interrupt::Closed, .. } | Self::Transport { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Exhausted { .. } => ErrorKind::Unavailable,
             Self::Service(error) => error.kind(),
             Self::Txn(error) => error.kind(),
@@ -166,9 +168,11 @@ impl Error {
         match fault {
             Fault::Transport(fault) => Self::Transport { operation, fault },
             Fault::Interrupted(why) => Self::Interrupted { operation, why, last: None },
-            Fault::Late(fault) => {
-                Self::Interrupted { operation, why: Interrupt::Deadline, last: Some(fault.to_string().into()) }
-            }
+            Fault::Late(fault) => Self::Interrupted {
+                operation,
+                why: Interrupt::Deadline,
+                last: Some(fault.to_string().into()),
+            },
             Fault::Overloaded => Self::Overloaded { operation },
             Fault::Refused(error) => error.into(),
         }

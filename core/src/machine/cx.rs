@@ -173,7 +173,9 @@ impl<'a> Cx<'a> {
         self.op.scopes.count(scope, -1);
         let over = self.now >= self.op.deadline;
         Poll::Ready(match completion {
-            Completion::TimerFired(at) if at >= self.op.deadline => Err(Fault::Interrupted(Interrupt::Deadline)),
+            Completion::TimerFired(at) if at >= self.op.deadline => {
+                Err(Fault::Interrupted(Interrupt::Deadline))
+            }
             Completion::Fault(Fault::Transport(fault)) if over && fault.class == TransportClass::TimedOut => {
                 Err(Fault::Late(fault))
             }

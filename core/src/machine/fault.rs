@@ -70,7 +70,9 @@ impl fmt::Display for TransportFault {
             TransportClass::Unreachable => "unreachable",
             TransportClass::Lost => "connection lost behind the request",
             TransportClass::TimedOut => "no answer in time",
-            TransportClass::Rejected(code) => return write!(f, "refused with gRPC status {code}: {}", self.detail),
+            TransportClass::Rejected(code) => {
+                return write!(f, "refused with gRPC status {code}: {}", self.detail);
+            }
         };
         write!(f, "{what}: {}", self.detail)
     }

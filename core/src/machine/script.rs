@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::{
-    Answer, Asker, Attempt, Completion, Cx, Effect, Facts, Fault, Feedback, Input, Machine, Op, Question, Seat,
-    Service, ServiceCore, ServiceEffect, TicketId, TransportClass, TransportFault, Why,
+    Answer, Asker, Attempt, Completion, Cx, Effect, Facts, Fault, Feedback, Input, Machine, Op, Question,
+    Seat, Service, ServiceCore, ServiceEffect, TicketId, TransportClass, TransportFault, Why,
 };
 use crate::backoff::Budget;
 use crate::request::{Command, Request};
@@ -239,9 +239,7 @@ impl<M: Machine> Script<M> {
     /// The output and the transcript. Fails on an unread effect, an open ticket or an unfinished machine.
     #[track_caller]
     pub(crate) fn done(mut self) -> (M::Output, String) {
-        let Some(output) = self.output.take() else {
-            panic!("not done: {:#?}\n{}", self.machine, self.log)
-        };
+        let Some(output) = self.output.take() else { panic!("not done: {:#?}\n{}", self.machine, self.log) };
         if let Some(effect) = self.op.next_effect() {
             panic!("unread effect {effect:?}\n{}", self.log);
         }

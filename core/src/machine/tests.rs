@@ -11,9 +11,7 @@ use super::script::Script;
 use super::*;
 use crate::backoff::{Allowance, Attempts, Budget, Kind, Tuning};
 use crate::request::{Profile, Request};
-use crate::types::{
-    Instant, KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId, WallTime,
-};
+use crate::types::{Instant, KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId, WallTime};
 use tikv_proto::kvrpcpb as pb;
 
 fn region(id: u64) -> RegionVersion {

@@ -76,7 +76,9 @@ pub(crate) fn of_fault(from: &Address, fault: &Fault, wanted: Option<ClusterId>)
     match fault {
         Fault::Transport(fault) => of_transport(from, fault, wanted),
         Fault::Refused(error) => Failure::Elsewhere(error.clone()),
-        Fault::Interrupted(_) | Fault::Late(_) | Fault::Overloaded => Failure::Refused(pd(from, &fault.to_string())),
+        Fault::Interrupted(_) | Fault::Late(_) | Fault::Overloaded => {
+            Failure::Refused(pd(from, &fault.to_string()))
+        }
     }
 }
 

@@ -187,9 +187,9 @@ impl IntoFuture for Delete {
 
     fn into_future(self) -> Self::IntoFuture {
         let common = self.common;
-        let machine = common.check_key("raw delete", &self.key).map(|()| {
-            DeleteMachine::new(self.key, common.raw.cf, common.raw.atomic, common.redacted())
-        });
+        let machine = common
+            .check_key("raw delete", &self.key)
+            .map(|()| DeleteMachine::new(self.key, common.raw.cf, common.raw.atomic, common.redacted()));
         common.pending(machine)
     }
 }

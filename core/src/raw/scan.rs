@@ -82,7 +82,10 @@ impl ScanMachine {
         // The server reads a reverse scan from `start_key` down to `end_key`.
         let (start, end) = if self.scan.reverse {
             let last = || Key::from(vec![0xff; BEYOND]);
-            (Some(self.left.end.clone()).filter(|end| !end.is_empty()).unwrap_or_else(last), self.left.start.clone())
+            (
+                Some(self.left.end.clone()).filter(|end| !end.is_empty()).unwrap_or_else(last),
+                self.left.start.clone(),
+            )
         } else {
             (self.left.start.clone(), self.left.end.clone())
         };
@@ -121,8 +124,7 @@ impl ScanMachine {
 
     /// Whether nothing is left, once the region of range `span` was read.
     fn is_over(&self) -> bool {
-        let at_edge =
-            if self.scan.reverse { self.left.end.is_empty() } else { self.left.start.is_empty() };
+        let at_edge = if self.scan.reverse { self.left.end.is_empty() } else { self.left.start.is_empty() };
         at_edge || self.left.is_empty() || self.pairs.len() >= self.scan.limit
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tikv_proto::{errorpb, kvrpcpb as pb, metapb};
 
 use super::batch::BatchMachine;
@@ -18,7 +18,8 @@ use crate::machine::{Answer, Attempt, Facts, Feedback, Place, Question, TicketId
 use crate::region::Directory;
 use crate::request::{Command, Request};
 use crate::types::{
-    Instant, Key, KeyRange, KvPair, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+    Instant, Key, KeyRange, KvPair, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion,
+    StoreId,
 };
 
 /// A directory as facts.
@@ -267,7 +268,8 @@ fn serve(
     let mut s = Script::given(machine, known(regions));
     let mut sent = Vec::new();
     while !s.is_done() {
-        let (ticket, request, attempt): (TicketId, Arc<Request>, Attempt) = s.expect_command(Command::RawScan);
+        let (ticket, request, attempt): (TicketId, Arc<Request>, Attempt) =
+            s.expect_command(Command::RawScan);
         let request: pb::RawScanRequest = decode(&request);
         let span = &regions.iter().find(|info| info.version == attempt.to.region).unwrap().range;
         let (low, high) = if request.reverse {
@@ -282,7 +284,11 @@ fn serve(
             hit.reverse();
         }
         hit.truncate(request.limit as usize);
-        let pair = |key: &&&str| pb::KvPair { key: (**key).to_owned().into(), value: "v".into(), ..Default::default() };
+        let pair = |key: &&&str| pb::KvPair {
+            key: (**key).to_owned().into(),
+            value: "v".into(),
+            ..Default::default()
+        };
         let kvs = hit.iter().map(pair).collect();
         sent.push(request);
         s.reply(ticket, &pb::RawScanResponse { kvs, ..Default::default() });

@@ -242,7 +242,12 @@ impl RegionCall {
     }
 
     /// What an answer leads to: `None` when it is the reply.
-    fn answer(&mut self, body: &Bytes, to: Located, cx: &mut Cx<'_>) -> Result<Option<Phase>, Box<Unanswered>> {
+    fn answer(
+        &mut self,
+        body: &Bytes,
+        to: Located,
+        cx: &mut Cx<'_>,
+    ) -> Result<Option<Phase>, Box<Unanswered>> {
         let error = match response::region_error(body) {
             Ok(None) => return Ok(None),
             Ok(Some(error)) => error,

@@ -17,11 +17,7 @@ pub struct Group<T> {
 ///
 /// Items must be sorted by key: then a region's items stand together, and each region is looked up once.
 /// Returns the groups, and the rest that begins with the first key whose region is not known.
-pub fn by_region<T>(
-    items: Vec<T>,
-    key: impl Fn(&T) -> &Key,
-    cx: &Cx<'_>,
-) -> (Vec<Group<T>>, Vec<T>) {
+pub fn by_region<T>(items: Vec<T>, key: impl Fn(&T) -> &Key, cx: &Cx<'_>) -> (Vec<Group<T>>, Vec<T>) {
     let mut groups: Vec<Group<T>> = Vec::new();
     let mut span: Option<KeyRange> = None;
     let mut items = items.into_iter();

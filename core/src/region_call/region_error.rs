@@ -5,9 +5,7 @@ use std::sync::Arc;
 use tikv_proto::{errorpb, metapb};
 
 use crate::codec::Mode;
-use crate::types::{
-    Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
-};
+use crate::types::{Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId};
 
 /// What a store has against a request, one variant a row of the table in `classify`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,11 +109,7 @@ fn info(region: &metapb::Region, mode: Mode) -> Option<RegionInfo> {
     let epoch = region.region_epoch.as_ref()?;
     let range = mode.ceil_range(&region.start_key, &region.end_key)?;
     Some(RegionInfo {
-        version: RegionVersion {
-            id: RegionId(region.id),
-            version: epoch.version,
-            conf_ver: epoch.conf_ver,
-        },
+        version: RegionVersion { id: RegionId(region.id), version: epoch.version, conf_ver: epoch.conf_ver },
         range,
         peers: region.peers.iter().map(peer).collect(),
         leader: None,

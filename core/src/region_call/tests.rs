@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tikv_proto::{errorpb, kvrpcpb as pb, metapb};
 
 use super::classify::{Reaction, Situation, classify, classify_transport};
@@ -96,10 +96,7 @@ fn refused(error: errorpb::Error) -> pb::RawGetResponse {
 
 fn not_leader(peer: u64, store: u64) -> errorpb::Error {
     let leader = Some(metapb::Peer { id: peer, store_id: store, ..Default::default() });
-    errorpb::Error {
-        not_leader: Some(errorpb::NotLeader { region_id: 1, leader }),
-        ..Default::default()
-    }
+    errorpb::Error { not_leader: Some(errorpb::NotLeader { region_id: 1, leader }), ..Default::default() }
 }
 
 fn value(text: &str) -> pb::RawGetResponse {
@@ -124,10 +121,7 @@ fn wire(info: &RegionInfo) -> metapb::Region {
 
 fn epoch_not_match(current: &[RegionInfo]) -> errorpb::Error {
     let current_regions = current.iter().map(wire).collect();
-    errorpb::Error {
-        epoch_not_match: Some(errorpb::EpochNotMatch { current_regions }),
-        ..Default::default()
-    }
+    errorpb::Error { epoch_not_match: Some(errorpb::EpochNotMatch { current_regions }), ..Default::default() }
 }
 
 fn situation() -> Situation {
@@ -222,7 +216,12 @@ fn the_table_of_transport_faults() {
     let mut table = String::new();
     for class in classes.into_iter().chain(codes) {
         let verdict = classify_transport(&TransportFault::new(class, "store:1"), &situation());
-        table += &format!("{:<14} {:?}, {} reports\n", format!("{class:?}"), verdict.reaction, verdict.reports.len());
+        table += &format!(
+            "{:<14} {:?}, {} reports\n",
+            format!("{class:?}"),
+            verdict.reaction,
+            verdict.reports.len()
+        );
     }
     insta::assert_snapshot!(table);
 }

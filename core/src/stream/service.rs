@@ -102,9 +102,17 @@ struct Call {
 #[derive(Debug)]
 enum State {
     /// No stream. Until the pause is over, calls fail at once with the last fault.
-    Down { until: Instant, last: Option<TransportFault> },
-    Opening { stream: StreamId },
-    Open { stream: StreamId, writable: bool },
+    Down {
+        until: Instant,
+        last: Option<TransportFault>,
+    },
+    Opening {
+        stream: StreamId,
+    },
+    Open {
+        stream: StreamId,
+        writable: bool,
+    },
 }
 
 /// The BatchCommands stream of one store connection. See the module for its states.

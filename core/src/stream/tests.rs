@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tikv_proto::tikvpb::{
     BatchCommandsRequest, BatchCommandsResponse, batch_commands_request, batch_commands_response,
 };
@@ -170,7 +170,11 @@ fn duplicate_and_unknown_answers_are_dropped() {
     let stream = open(&mut s);
     s.command(call(&s, 1, "a", Instant::FAR));
     let id = sent(&mut s).request_ids[0];
-    answer(&mut s, stream, &[(id, "A"), (id, "again"), (id + 1, "no such slot"), (0, "priming"), (u64::MAX, "x")]);
+    answer(
+        &mut s,
+        stream,
+        &[(id, "A"), (id, "again"), (id + 1, "no such slot"), (0, "priming"), (u64::MAX, "x")],
+    );
     assert_eq!(value(&mut s), (1, "A".into()));
     s.expect_nothing();
 }

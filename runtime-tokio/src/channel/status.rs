@@ -68,12 +68,9 @@ mod tests {
 
     #[test]
     fn a_status_has_its_message_decoded() {
-        for (given, is) in [
-            ("plain", "plain"),
-            ("100%25 %E2%9C%93", "100% ✓"),
-            ("%zz %4", "%zz %4"),
-            ("%", "%"),
-        ] {
+        for (given, is) in
+            [("plain", "plain"), ("100%25 %E2%9C%93", "100% ✓"), ("%zz %4", "%zz %4"), ("%", "%")]
+        {
             let found = Status::find(&headers(&[("grpc-status", "5"), ("grpc-message", given)]));
             assert_eq!(found, Some(Status { code: 5, message: is.to_owned() }), "{given}");
         }

@@ -1,6 +1,5 @@
 //! One run of one client: operations, CPU time and allocations.
 
-use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +36,11 @@ impl Cost {
 
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
-        Some(Self { ops_per_second: numbers.next()??, cpu_us: numbers.next()??, allocations: numbers.next()?? })
+        Some(Self {
+            ops_per_second: numbers.next()??,
+            cpu_us: numbers.next()??,
+            allocations: numbers.next()??,
+        })
     }
 }
 
@@ -89,7 +92,9 @@ where
                 let mut random = caller as u64 + 1;
                 let mut count = 0;
                 while Instant::now() < until {
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     get(key((random >> 33) % KEYS)).await?;
                     count += 1;
                 }
