@@ -105,15 +105,15 @@ impl MeetLocks {
 
     fn pause(&mut self, held: Option<Held>, cx: &mut Cx<'_>) -> Result<Phase, Error> {
         let left_ms = held.as_ref().map_or(0, |held| held.left_ms);
-        if left_ms == 0 && self.at_once < AT_ONCE {
+        let missing = held.as_ref().is_some_and(|held| held.missing);
+        if left_ms == 0 && !missing && self.at_once < AT_ONCE {
             self.at_once += 1;
             return Ok(Phase::Free);
         }
         self.at_once = 0;
-        let kind = match self.purpose {
-            Purpose::Read { .. } => Kind::TxnLockFast,
-            Purpose::Write => Kind::TxnLock,
-        };
+        // A writer pauses no longer than a reader: most owners are in the middle of their commit. client-go waits ten times as
+        // long there (`txnLock`), which halves what transactions that meet each other get done.
+        let kind = if missing { Kind::TxnNotFound } else { Kind::TxnLockFast };
         if (1..shortest_ms(kind, &self.attempts)).contains(&left_ms) {
             let at = cx.now() + Duration::from_millis(left_ms);
             return Ok(Phase::Pausing(cx.timer(at, Why::LockTtl)));

@@ -11,6 +11,7 @@
 //! | committed behind it, rolled back | ignores the lock; spawns its end | waits for its end |
 //! | alive, pushed behind the reader | ignores the lock | waits for its time to live |
 //! | alive | waits for its time to live | the same |
+//! | missing | looks at the lock again | the same |
 //! | undecided | asks again; spawns the release of a pessimistic lock | asks again, the pessimistic lock released |
 //!
 //! client-go: `txnkv/txnlock/lock_resolver.go: resolveLocks`.
@@ -54,6 +55,8 @@ pub(crate) struct Held {
     pub(crate) lock: Lock,
     /// How long its owner has left, in ms.
     pub(crate) left_ms: u64,
+    /// Its primary was not found: the lock itself may be gone any moment.
+    pub(crate) missing: bool,
 }
 
 /// What resolving came to.
@@ -68,9 +71,9 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
-    fn wait(&mut self, lock: &Lock, left_ms: u64) {
+    fn wait(&mut self, lock: &Lock, left_ms: u64, missing: bool) {
         if self.held.as_ref().is_none_or(|held| left_ms < held.left_ms) {
-            self.held = Some(Held { lock: lock.clone(), left_ms });
+            self.held = Some(Held { lock: lock.clone(), left_ms, missing });
         }
     }
 }
@@ -93,7 +96,11 @@ pub(crate) fn judge(
             return;
         }
         Fate::Alive { ttl_ms, .. } => {
-            into.wait(first, left_ms(start_ts, ttl_ms, first.judged_at(now)));
+            into.wait(first, left_ms(start_ts, ttl_ms, first.judged_at(now)), false);
+            return;
+        }
+        Fate::Missing => {
+            into.wait(first, left_ms(start_ts, first.ttl_ms, first.judged_at(now)), true);
             return;
         }
         Fate::Committed(ts) => {
@@ -106,7 +113,7 @@ pub(crate) fn judge(
             Some(Verdict::RollBack)
         }
         Fate::Undecided => {
-            into.wait(first, 0);
+            into.wait(first, 0, false);
             None
         }
     };

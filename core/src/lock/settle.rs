@@ -16,7 +16,7 @@ use std::task::{Poll, ready};
 
 use super::model::Lock;
 use super::recover::{Recover, Recovered};
-use super::status::{CheckStatus, OPERATION, Status};
+use super::status::{CheckStatus, Status};
 use crate::error::Error;
 use crate::machine::{Cx, Machine};
 use crate::types::{Key, Timestamp};
@@ -35,6 +35,8 @@ pub(crate) enum Fate {
         /// It can only commit behind the one who asked.
         pushed: bool,
     },
+    /// Its primary has neither lock nor record: it is not there yet, or not any more.
+    Missing,
     /// Nothing is decided; a pessimistic lock of it may be released all the same.
     Undecided,
 }
@@ -110,11 +112,7 @@ impl Machine for Settle {
                     *self.phase = Phase::Recovering(recover);
                     continue;
                 }
-                // The check goes on until there is a status.
-                Status::NotFound => {
-                    let detail = "a status that is none".into();
-                    return Poll::Ready(Err(Error::Corrupt { operation: OPERATION, detail }));
-                }
+                Status::NotFound => Fate::Missing,
             };
             return self.settled(fate, Vec::new());
         }

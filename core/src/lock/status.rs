@@ -1,24 +1,21 @@
 //! Asks the primary of a lock what became of its transaction.
 //!
 //! ```text
-//!             +--------------- expired, not found: roll back if it is not there ---+
-//!             v                                                                    |
-//! Calling ----------------------------------------------------> status             |
-//!   |  ^  \____________________________________________________________________________/
-//!   |  |
-//!   | not found, alive
-//!   v  |
-//! Pausing --> AskingTime
+//!    +-- not found, its time is over: roll back what is not there --+
+//!    v                                                              |
+//! Calling ---------------------------------------------------------+--> status
 //! ```
 //!
-//! | phase | completion | next | effects |
-//! |---|---|---|---|
-//! | Calling | a status | ends: it | – |
-//! | Calling | not found, the lock's time is over | Calling, rolling back what is not there | call |
-//! | Calling | not found, a live pessimistic lock | ends: alive | – |
-//! | Calling | not found else | Pausing: the primary may be prewritten any moment | timer |
-//! | Pausing | fired | AskingTime | ask for a timestamp |
-//! | AskingTime | timestamp | Calling | call |
+//! | completion | next | effects |
+//! |---|---|---|
+//! | a status | ends: it | – |
+//! | not found, the lock's time is over | once more, rolling back what is not there | call |
+//! | not found, a live pessimistic lock | ends: alive, its owner may have rolled a statement back | – |
+//! | not found else | ends: not found | – |
+//!
+//! A live owner whose primary is not found has not prewritten it yet, or was rolled back and the record of that was collapsed
+//! into a newer one. client-go asks the primary again until the lock's time is over, though the lock may be gone long since;
+//! here whoever met the lock looks at it again.
 //!
 //! client-go: `txnkv/txnlock/lock_resolver.go: getTxnStatus, getTxnStatusFromLock`.
 
@@ -29,10 +26,9 @@ use tikv_proto::kvrpcpb as pb;
 
 use super::classify::{Asked, Refusal, classify};
 use super::model::{Lock, LockKind, left_ms};
-use crate::backoff::{Attempts, Kind};
 use crate::error::Error;
-use crate::machine::{Cx, Fault, Fired, Ticket};
-use crate::region_call::{RegionCall, Reply, Route};
+use crate::machine::Cx;
+use crate::region_call::{RegionCall, Route};
 use crate::request::{Profile, Request};
 use crate::types::{Key, Timestamp};
 
@@ -125,14 +121,7 @@ pub(crate) fn read_status(
     })
 }
 
-#[derive(Debug)]
-enum Phase {
-    Calling(Box<RegionCall>),
-    Pausing(Ticket<Fired>),
-    AskingTime(Ticket<Timestamp>),
-}
-
-/// Asks until there is a status. See the module for its phases.
+/// Asks until there is a status. See the module.
 #[derive(Debug)]
 pub(crate) struct CheckStatus {
     lock: Lock,
@@ -142,8 +131,7 @@ pub(crate) struct CheckStatus {
     forced: bool,
     roll_back_if_missing: bool,
     asked: Asked,
-    attempts: Attempts,
-    phase: Phase,
+    call: Box<RegionCall>,
 }
 
 impl CheckStatus {
@@ -157,76 +145,32 @@ impl CheckStatus {
     ) -> Self {
         let asked = Asked { operation: OPERATION, start_ts: lock.start_ts, redacted };
         let now = lock.judged_at(now);
-        let phase = Phase::Calling(Box::new(call(&lock, caller_ts, now, forced, false)));
-        Self {
-            lock,
-            caller_ts,
-            now,
-            forced,
-            roll_back_if_missing: false,
-            asked,
-            attempts: Attempts::default(),
-            phase,
-        }
+        let call = Box::new(call(&lock, caller_ts, now, forced, false));
+        Self { lock, caller_ts, now, forced, roll_back_if_missing: false, asked, call }
     }
 
     /// Goes one step; see [`Machine::step`](crate::machine::Machine::step).
     pub(crate) fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Result<Status, Error>> {
         loop {
-            self.phase = match &mut self.phase {
-                Phase::Calling(call) => {
-                    let reply = match ready!(call.step(cx)) {
-                        Ok(reply) => reply,
-                        Err(unanswered) => return Poll::Ready(Err(unanswered.into_error(OPERATION))),
-                    };
-                    match self.answered(reply, cx)? {
-                        Ok(status) => return Poll::Ready(Ok(status)),
-                        Err(phase) => phase,
-                    }
-                }
-                Phase::Pausing(timer) => match ready!(cx.take(timer)) {
-                    Ok(_) => Phase::AskingTime(cx.timestamp()),
-                    Err(fault) => return Poll::Ready(Err(of_fault(fault))),
-                },
-                Phase::AskingTime(ticket) => match ready!(cx.take(ticket)) {
-                    Ok(now) => {
-                        self.now = self.lock.judged_at(now);
-                        self.call()
-                    }
-                    Err(fault) => return Poll::Ready(Err(of_fault(fault))),
-                },
+            let reply = match ready!(self.call.step(cx)) {
+                Ok(reply) => reply,
+                Err(unanswered) => return Poll::Ready(Err(unanswered.into_error(OPERATION))),
             };
+            let response = reply.decode(OPERATION)?;
+            let status = read_status(response, &self.lock, self.now, self.forced, &self.asked)?;
+            let expired = self.lock.is_expired(self.now);
+            match status {
+                Status::NotFound if expired && !self.roll_back_if_missing => {
+                    self.roll_back_if_missing = true;
+                    *self.call = call(&self.lock, self.caller_ts, self.now, self.forced, true);
+                }
+                Status::NotFound if !expired && self.lock.kind == LockKind::Pessimistic => {
+                    return Poll::Ready(Ok(Status::Alive { ttl_ms: self.lock.ttl_ms, pushed: false }));
+                }
+                status => return Poll::Ready(Ok(status)),
+            }
         }
     }
-
-    fn call(&self) -> Phase {
-        let call = call(&self.lock, self.caller_ts, self.now, self.forced, self.roll_back_if_missing);
-        Phase::Calling(Box::new(call))
-    }
-
-    /// The status, or what to do first.
-    fn answered(&mut self, reply: Reply, cx: &mut Cx<'_>) -> Result<Result<Status, Phase>, Error> {
-        let status = read_status(reply.decode(OPERATION)?, &self.lock, self.now, self.forced, &self.asked)?;
-        if status != Status::NotFound {
-            return Ok(Ok(status));
-        }
-        let expired = self.lock.is_expired(self.now);
-        if expired && !self.roll_back_if_missing {
-            self.roll_back_if_missing = true;
-            return Ok(Err(self.call()));
-        }
-        if !expired && self.lock.kind == LockKind::Pessimistic {
-            return Ok(Ok(Status::Alive { ttl_ms: self.lock.ttl_ms, pushed: false }));
-        }
-        match cx.back_off(Kind::TxnNotFound, &mut self.attempts, "the primary is not there yet") {
-            Ok(timer) => Ok(Err(Phase::Pausing(timer))),
-            Err(account) => Err(Error::Exhausted { operation: OPERATION, account }),
-        }
-    }
-}
-
-fn of_fault(fault: Fault) -> Error {
-    Error::of_fault(OPERATION, fault)
 }
 
 fn call(lock: &Lock, caller_ts: Timestamp, now: Timestamp, forced: bool, roll_back: bool) -> RegionCall {

@@ -196,11 +196,8 @@ impl Transaction {
     ///
     /// client-go: `txnkv/transaction/txn.go: Commit`.
     pub fn commit(&mut self) -> Commit {
-        let mut common = self.common();
-        if common.refused.is_none() {
-            self.over = true;
-        }
-        common.until = self.until;
+        let common = self.common();
+        self.over = true;
         let config = self.client.config();
         let plan = CommitPlan {
             start_ts: self.start_ts,

@@ -50,6 +50,7 @@ fn the_table_of_fates() {
         (Fate::Committed(ts(200)), READ, (None, vec![], owner.clone())),
         (Fate::Committed(ts(201)), READ, (None, owner.clone(), vec![])),
         (Fate::RolledBack, READ, (None, owner, vec![])),
+        (Fate::Missing, READ, (Some(30), vec![], vec![])),
         (Fate::Undecided, READ, (Some(0), vec![], vec![])),
     ];
     for (fate, purpose, wanted) in rows {
@@ -60,7 +61,7 @@ fn the_table_of_fates() {
 #[test]
 fn only_decided_owners_have_their_locks_removed() {
     let met = [at("s", |_| ())];
-    for fate in [Fate::Alive { ttl_ms: 50, pushed: true }, Fate::Undecided] {
+    for fate in [Fate::Alive { ttl_ms: 50, pushed: true }, Fate::Missing, Fate::Undecided] {
         for purpose in [READ, Purpose::Write] {
             assert_eq!(outcome(fate, &met, purpose, vec![]).cleanings, [], "{fate:?}");
         }

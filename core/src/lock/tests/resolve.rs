@@ -110,23 +110,23 @@ fn owners_are_asked_side_by_side_and_each_once() {
 
 #[test]
 fn a_live_owner_is_waited_for_but_never_beyond_its_time() {
-    // 40 ms are left of a pause of 100 and more.
-    let mut s = given(vec![lock("s", "p", ts(200), 50)], Purpose::Write, 1);
+    // 4 ms are left of a pause of 5 and more.
+    let mut s = given(vec![lock("s", "p", ts(200), 14)], Purpose::Write, 1);
     give_ts(&mut s, ts(210));
     let (call, ..) = expect::<pb::CheckTxnStatusRequest>(&mut s);
-    s.reply(call, &status(50, 0, pb::Action::NoAction));
+    s.reply(call, &status(14, 0, pb::Action::NoAction));
     let timer = s.expect_timer();
-    assert_eq!((timer.1, timer.2), (s.now() + std::time::Duration::from_millis(40), Why::LockTtl));
+    assert_eq!((timer.1, timer.2), (s.now() + std::time::Duration::from_millis(4), Why::LockTtl));
     s.fire(timer);
     s.done().0.unwrap();
     // 10 s are left: the pause is that of its kind.
-    for (purpose, kind) in [(READ, Kind::TxnLockFast), (Purpose::Write, Kind::TxnLock)] {
+    for purpose in [READ, Purpose::Write] {
         let mut s = given(vec![lock("s", "p", ts(200), 10_010)], purpose, 1);
         give_ts(&mut s, ts(210));
         let (call, ..) = expect::<pb::CheckTxnStatusRequest>(&mut s);
         s.reply(call, &status(10_010, 0, pb::Action::NoAction));
         let timer = s.expect_timer();
-        assert_eq!(timer.2, Why::BackOff(kind.name()));
+        assert_eq!(timer.2, Why::BackOff(Kind::TxnLockFast.name()));
         s.fire(timer);
         s.done().0.unwrap();
     }
@@ -157,7 +157,43 @@ fn the_same_locks_for_ever_are_not_resolved_without_pause() {
         let (call, ..) = expect::<pb::CheckTxnStatusRequest>(&mut s);
         s.reply(call, &status(0, 0, pb::Action::TtlExpireRollback));
     }
-    assert_eq!(s.expect_timer().2, Why::BackOff(Kind::TxnLock.name()));
+    assert_eq!(s.expect_timer().2, Why::BackOff(Kind::TxnLockFast.name()));
+    s.abandon();
+}
+
+fn not_there() -> pb::CheckTxnStatusResponse {
+    let error = pb::KeyError { txn_not_found: Some(pb::TxnNotFound::default()), ..Default::default() };
+    pb::CheckTxnStatusResponse { error: Some(Box::new(error)), ..Default::default() }
+}
+
+// client-go asks the primary again until the lock's time is over, also when the lock is gone (found with the embedded cluster:
+// the primary's rollback record is collapsed into that of a newer transaction).
+#[test]
+fn a_lock_whose_primary_is_not_found_is_looked_at_again_after_a_short_pause() {
+    for purpose in [READ, Purpose::Write] {
+        let mut s = given(vec![lock("s", "p", ts(200), 5000)], purpose, 1);
+        give_ts(&mut s, ts(210));
+        let (call, ..) = expect::<pb::CheckTxnStatusRequest>(&mut s);
+        s.reply(call, &not_there());
+        let timer = s.expect_timer();
+        assert_eq!(timer.2, Why::BackOff(Kind::TxnNotFound.name()));
+        s.fire(timer);
+        s.done().0.unwrap();
+    }
+}
+
+#[test]
+fn a_primary_that_is_never_found_is_not_asked_without_pause() {
+    let mut s = given(vec![lock("s", "p", ts(100), 50)], READ, u32::MAX);
+    for _ in 0..5 {
+        give_ts(&mut s, ts(210));
+        for roll_back in [false, true] {
+            let (call, request, _) = expect::<pb::CheckTxnStatusRequest>(&mut s);
+            assert_eq!(request.rollback_if_not_exist, roll_back);
+            s.reply(call, &not_there());
+        }
+        pause(&mut s);
+    }
     s.abandon();
 }
 

@@ -4,15 +4,14 @@ use std::task::Poll;
 
 use tikv_proto::kvrpcpb as pb;
 
-use super::world::{Regions, abort, expect, give_ts, lock, pause, ts};
-use crate::backoff::Kind;
+use super::world::{Regions, abort, expect, lock, ts};
 use crate::error::Error;
 use crate::lock::classify::Asked;
 use crate::lock::settle::{Fate, Settle, Settled};
 use crate::lock::status::{CheckStatus, Status, read_status};
 use crate::lock::{Lock, LockKind};
 use crate::machine::script::Script;
-use crate::machine::{Cx, Machine, Why};
+use crate::machine::{Cx, Machine};
 use crate::types::Timestamp;
 
 /// A lock of the transaction that began at 100 ms and lives for 50.
@@ -146,18 +145,12 @@ fn a_lock_without_time_to_live_is_judged_at_the_end_of_time() {
 }
 
 #[test]
-fn a_primary_that_is_not_there_yet_is_waited_for() {
+fn a_primary_of_a_live_owner_that_is_not_there_is_no_status() {
     let mut s = check(met(pb::Op::Put), 120);
-    let (call, ..) = expect::<pb::CheckTxnStatusRequest>(&mut s);
-    s.reply(call, &not_there());
-    let timer = s.expect_timer();
-    assert_eq!(timer.2, Why::BackOff(Kind::TxnNotFound.name()));
-    s.fire(timer);
-    give_ts(&mut s, ts(130));
     let (call, request, _) = expect::<pb::CheckTxnStatusRequest>(&mut s);
-    assert_eq!((request.current_ts, request.rollback_if_not_exist), (ts(130).0, false));
-    s.reply(call, &answer(50, 0, pb::Action::NoAction));
-    assert_eq!(s.done().0, Ok(Status::Alive { ttl_ms: 50, pushed: false }));
+    assert!(!request.rollback_if_not_exist);
+    s.reply(call, &not_there());
+    assert_eq!(s.done().0, Ok(Status::NotFound));
 }
 
 #[test]
@@ -174,20 +167,13 @@ fn a_primary_that_is_not_there_when_its_time_is_over_is_rolled_back() {
 
 // txn-read.md R10: client-go asks again without a pause, with the same old timestamp.
 #[test]
-fn a_store_that_finds_nothing_and_rolls_nothing_back_is_not_asked_without_pause() {
+fn a_store_that_finds_nothing_and_rolls_nothing_back_is_asked_twice_and_no_more() {
     let mut s = check(met(pb::Op::Put), 150);
     for _ in 0..2 {
         let (call, ..) = expect::<pb::CheckTxnStatusRequest>(&mut s);
         s.reply(call, &not_there());
     }
-    for n in 0..3 {
-        pause(&mut s);
-        give_ts(&mut s, ts(160 + n));
-        let (call, request, _) = expect::<pb::CheckTxnStatusRequest>(&mut s);
-        assert_eq!((request.current_ts, request.rollback_if_not_exist), (ts(160 + n).0, true));
-        s.reply(call, &not_there());
-    }
-    s.abandon();
+    assert_eq!(s.done().0, Ok(Status::NotFound));
 }
 
 #[test]
