@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tikv_client_tokio::client::Client;
 use tikv_client_tokio::config::Config;
 use tikv_client_tokio::error::Error;
+use tikv_client_tokio::txn::CommitInfo;
 use tikv_client_tokio::types::{Key, KvPair};
 use tikv_embedded::Embedded;
 
@@ -17,6 +18,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Three stores, and eight regions of raw keys.
 pub(crate) fn raw_cluster() -> Embedded {
     Embedded::builder().stores(3).raw_split_keys(BOUNDS).start().unwrap()
+}
+
+/// Three stores, and eight regions of transactional keys.
+pub(crate) fn txn_cluster() -> Embedded {
+    Embedded::builder().stores(3).split_keys(BOUNDS).start().unwrap()
 }
 
 /// Connects with the default configuration.
@@ -63,12 +69,35 @@ pub(crate) fn texts(pairs: Vec<KvPair>) -> Vec<(String, String)> {
     pairs.iter().map(|pair| (text(pair.key.as_slice()), text(&pair.value))).collect()
 }
 
+/// What a snapshot of now holds, as text, read without the transactions' help.
+pub(crate) async fn all_now(client: &Client) -> Vec<(String, String)> {
+    let snapshot = client.snapshot(in_time(client.current_timestamp()).await.unwrap());
+    texts(in_time(snapshot.scan(..)).await.unwrap())
+}
+
+/// The pairs of `keys`, each with `value`, as [`all_now`] tells them.
+pub(crate) fn each<'a>(keys: impl IntoIterator<Item = &'a str>, value: &str) -> Vec<(String, String)> {
+    keys.into_iter().map(|key| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Writes `value` under each of `keys` in one transaction.
+pub(crate) async fn write(client: &Client, keys: &[&str], value: &str) -> Result<CommitInfo, Error> {
+    let mut txn = client.begin().await?;
+    for &key in keys {
+        txn.put(key, value.to_owned())?;
+    }
+    txn.commit().await
+}
+
 /// The keys as text.
 pub(crate) fn keys(pairs: Vec<KvPair>) -> Vec<String> {
     texts(pairs).into_iter().map(|(key, _)| key).collect()
 }
 
-/// A key of each region of [`raw_cluster`], in order.
+/// A key of each region, in order.
+pub(crate) const ONE_EACH: [&str; 8] = ["a1", "c1", "e1", "g1", "i1", "m1", "r1", "z1"];
+
+/// [`ONE_EACH`] as keys.
 pub(crate) fn a_key_of_each_region() -> Vec<Key> {
-    ["a1", "c1", "e1", "g1", "i1", "m1", "r1", "z1"].map(Key::from).to_vec()
+    ONE_EACH.map(Key::from).to_vec()
 }

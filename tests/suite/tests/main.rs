@@ -5,7 +5,8 @@
 //! * `routing`: regions that split and move, stores that go, come back and move, and every region error;
 //! * `faults`: bad input, and clusters that are not there or go away: typed errors, in time;
 //! * `drop_safety`: calls that are dropped at every point, on any thread, also after the runtime's end;
-//! * `life`: clients begin and end, side by side.
+//! * `life`: clients begin and end, side by side;
+//! * `txn`: transactions, alone, against each other, against dead ones, and a thousand at once.
 
 mod drop_safety;
 mod faults;
@@ -13,3 +14,4 @@ mod fixture;
 mod life;
 mod raw;
 mod routing;
+mod txn;

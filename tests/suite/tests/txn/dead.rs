@@ -1,0 +1,149 @@
+//! Locks of clients that never come back.
+
+use std::time::Duration;
+
+use tikv_client_tokio::client::Client;
+use tikv_client_tokio::error::{Error, ErrorKind};
+use tikv_client_tokio::txn::Transaction;
+use tikv_embedded::Embedded;
+use tikv_embedded::control::{Action, Matcher, Rule};
+
+use crate::fixture::{ONE_EACH, all_now, client, each, in_time, txn_cluster, within, write};
+
+/// Longer than any of these locks lives.
+const AGES: Duration = Duration::from_secs(60);
+
+/// Commits "new" over "old" under every key of [`ONE_EACH`]; `lost` calls never arrive, and its client dies meanwhile.
+async fn dies(cluster: &Embedded, lost: Rule, until: u64) {
+    let dying = client(cluster).await;
+    write(&dying, &ONE_EACH, "old").await.unwrap();
+    // The secondaries of this commit are done in the background; the next one must not meet them.
+    assert_eq!(dying.close(Duration::from_secs(10)).await, 0);
+    let dying = client(cluster).await;
+    let fault = cluster.fault(lost);
+    let mut txn = dying.begin().await.unwrap();
+    for key in ONE_EACH {
+        txn.put(key, "new").unwrap();
+    }
+    let committing = tokio::spawn(async move { txn.commit().await });
+    fault.hit(until).await;
+    // Closed, a client has no way to clean up behind itself: as good as dead.
+    dying.close(Duration::ZERO).await;
+    // What became of it is what the tests find out.
+    drop(in_time(committing).await.unwrap());
+}
+
+fn on(method: &str) -> Rule {
+    Rule::new(Matcher::method(method), Action::Lose)
+}
+
+async fn resolved(cluster: &Embedded, value: &str) {
+    let reader = client(cluster).await;
+    let checks = cluster.count(Matcher::method("KvCheckTxnStatus"));
+    assert_eq!(all_now(&reader).await, each(ONE_EACH, value));
+    assert!(checks.hits() > 0, "there were locks");
+    let checked = checks.hits();
+    reader.close(Duration::from_secs(10)).await;
+    let later = client(cluster).await;
+    assert_eq!(all_now(&later).await, each(ONE_EACH, value));
+    assert_eq!(checks.hits(), checked, "no lock is left");
+}
+
+#[tokio::test]
+async fn secondaries_of_a_dead_client_are_committed_by_who_meets_them() {
+    let cluster = txn_cluster();
+    // The primary goes through, the seven others do not.
+    dies(&cluster, on("KvCommit").skip(1), 1).await;
+    resolved(&cluster, "new").await;
+}
+
+#[tokio::test]
+async fn a_dead_client_that_never_decided_is_rolled_back_once_its_time_is_over() {
+    let cluster = txn_cluster();
+    dies(&cluster, on("KvCommit"), 1).await;
+    let reader = client(&cluster).await;
+    // Its locks live: a reader that has no time ends in time, with the key.
+    let deadline = Duration::from_millis(300);
+    let now = reader.current_timestamp().await.unwrap();
+    let error = within(deadline, reader.snapshot(now).get("m1").deadline(deadline)).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Conflict), "{error:?}");
+    assert!(error.to_string().contains("6D31"), "{error}");
+    cluster.advance_clock(AGES);
+    resolved(&cluster, "old").await;
+}
+
+#[tokio::test]
+async fn a_dead_client_s_half_of_a_prewrite_is_rolled_back() {
+    let cluster = txn_cluster();
+    // Some regions have locks, others do not.
+    dies(&cluster, on("KvPrewrite").skip(5), 3).await;
+    cluster.advance_clock(AGES);
+    resolved(&cluster, "old").await;
+}
+
+#[tokio::test]
+async fn a_dead_client_without_a_primary_lock_is_rolled_back() {
+    let cluster = txn_cluster();
+    // The region of the first key, the primary, never sees its prewrite.
+    let first = cluster.region_of(ONE_EACH[0]).unwrap();
+    let lost = Rule::new(Matcher::method("KvPrewrite").region(first), Action::Lose);
+    let dying = client(&cluster).await;
+    write(&dying, &ONE_EACH, "old").await.unwrap();
+    assert_eq!(dying.close(Duration::from_secs(10)).await, 0);
+    let dying = client(&cluster).await;
+    let fault = cluster.fault(lost);
+    let sent = cluster.count(Matcher::method("KvPrewrite"));
+    let mut txn = dying.begin().await.unwrap();
+    for key in ONE_EACH {
+        txn.put(key, "new").unwrap();
+    }
+    let committing = tokio::spawn(async move { txn.commit().await });
+    sent.hit(7).await;
+    dying.close(Duration::ZERO).await;
+    assert!(in_time(committing).await.unwrap().is_err());
+    drop(fault);
+    cluster.advance_clock(AGES);
+    resolved(&cluster, "old").await;
+}
+
+#[tokio::test]
+async fn a_writer_takes_the_place_of_a_dead_one() {
+    for (decided, skip) in [(true, 1), (false, 0)] {
+        let cluster = txn_cluster();
+        dies(&cluster, on("KvCommit").skip(skip), 1).await;
+        cluster.advance_clock(AGES);
+        let writer = client(&cluster).await;
+        let seen = in_time(writer.transact(async |txn: &mut Transaction| -> Result<_, Error> {
+            let seen = txn.batch_get(ONE_EACH).await?;
+            for key in ONE_EACH {
+                txn.put(key, "mine")?;
+            }
+            Ok(seen)
+        }))
+        .await
+        .unwrap();
+        let wanted = if decided { "new" } else { "old" };
+        assert!(seen.value.iter().all(|pair| pair.value == wanted), "{:?}", seen.value);
+        assert_eq!(all_now(&writer).await, each(ONE_EACH, "mine"));
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_after_its_time_learns_that_it_was_rolled_back() {
+    let cluster = txn_cluster();
+    let (slow, other): (Client, Client) = (client(&cluster).await, client(&cluster).await);
+    let mut txn = slow.begin().await.unwrap();
+    for key in ONE_EACH {
+        txn.put(key, "slow").unwrap();
+    }
+    let held = cluster.fault(Rule::new(Matcher::method("KvCommit"), Action::Hold));
+    let committing = tokio::spawn(async move { txn.commit().await });
+    held.hit(1).await;
+    cluster.advance_clock(AGES);
+    assert!(all_now(&other).await.is_empty());
+    drop(held);
+    let error = in_time(committing).await.unwrap().unwrap_err();
+    assert!(!error.is_undetermined(), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    assert!(all_now(&other).await.is_empty());
+}

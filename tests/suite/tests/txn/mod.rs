@@ -1,0 +1,13 @@
+//! Transactions over eight regions on three stores.
+//!
+//! `basic`: one at a time; `random`: seeded histories held against a map; `conflict`: two that meet; `dead`: locks that
+//! nobody comes back for; `undecided`: commits whose answer does not come, and clusters that stop in their middle; `drops`:
+//! commits that are dropped at every point; `bank`: a thousand at once.
+
+mod bank;
+mod basic;
+mod conflict;
+mod dead;
+mod drops;
+mod random;
+mod undecided;

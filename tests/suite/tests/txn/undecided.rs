@@ -1,0 +1,202 @@
+//! Commits whose answer does not come: they are found to have happened, or the error says what is true.
+
+use std::time::Duration;
+
+use tikv_client_tokio::client::Client;
+use tikv_client_tokio::error::{Error, ErrorKind, TxnError};
+use tikv_client_tokio::txn::{CommitInfo, TransactOptions, Transaction};
+use tikv_embedded::Embedded;
+use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
+
+use crate::fixture::{ONE_EACH, all_now, client, each, in_time, txn_cluster, within, write};
+
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// Longer than any of these locks lives.
+const AGES: Duration = Duration::from_secs(60);
+
+async fn commit_within(client: &Client, deadline: Duration) -> Result<CommitInfo, Error> {
+    let mut txn = client.begin().await.unwrap();
+    for key in ONE_EACH {
+        txn.put(key, "v").unwrap();
+    }
+    within(deadline, txn.commit().deadline(deadline)).await
+}
+
+fn on(method: &str, action: Action) -> Rule {
+    Rule::new(Matcher::method(method), action)
+}
+
+fn undetermined(error: &Error) {
+    assert!(matches!(error, Error::Txn(TxnError::Undetermined { .. })), "{error:?}");
+    assert!(error.is_undetermined() && !error.is_retryable());
+    assert_eq!(error.kind(), ErrorKind::Undetermined);
+    assert!(std::error::Error::source(error).is_some(), "{error:?} does not say why");
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_once_is_found_to_have_happened() {
+    for action in [Action::BreakAfter, Action::RefuseAfter(Refusal::StaleCommand), Action::Break] {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let lost = cluster.fault(on("KvCommit", action).times(1));
+        let commit_ts = commit_within(&client, Duration::from_secs(10)).await.unwrap().commit_ts;
+        assert_eq!(lost.hits(), 1);
+        let found = in_time(client.snapshot(commit_ts).batch_get(ONE_EACH)).await.unwrap();
+        assert_eq!(found.len(), 8);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_never_comes_is_undetermined_and_happened() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    let lost = cluster.fault(on("KvCommit", Action::DropAnswer));
+    undetermined(&commit_within(&client, DEADLINE).await.unwrap_err());
+    drop(lost);
+    assert_eq!(all_now(&client).await, each(ONE_EACH, "v"));
+}
+
+#[tokio::test]
+async fn a_commit_that_never_arrives_is_undetermined_and_did_not_happen() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    let lost = cluster.fault(on("KvCommit", Action::Lose));
+    undetermined(&commit_within(&client, DEADLINE).await.unwrap_err());
+    drop(lost);
+    cluster.advance_clock(AGES);
+    assert!(all_now(&client).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_tell_makes_a_commit_undetermined_without_another_try() {
+    for (action, happened) in [
+        (Action::RefuseAfter(Refusal::UndeterminedResult), true),
+        (Action::Refuse(Refusal::UndeterminedResult), false),
+    ] {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let fault = cluster.fault(on("KvCommit", action));
+        undetermined(&commit_within(&client, DEADLINE).await.unwrap_err());
+        assert_eq!(fault.hits(), 1);
+        drop(fault);
+        cluster.advance_clock(AGES);
+        assert_eq!(all_now(&client).await, if happened { each(ONE_EACH, "v") } else { Vec::new() });
+    }
+}
+
+#[tokio::test]
+async fn a_prewrite_without_an_answer_is_a_plain_failure_and_never_commits() {
+    for action in [Action::DropAnswer, Action::Lose] {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let lost = cluster.fault(on("KvPrewrite", action));
+        let error = commit_within(&client, DEADLINE).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+        let stores = (1..=3).map(|store| cluster.address(Node::Store(store)).unwrap().to_string());
+        assert!(stores.into_iter().any(|address| error.to_string().contains(&address)), "{error}");
+        drop(lost);
+        // What was locked is rolled back in the background: nobody has to wait for its time.
+        assert!(all_now(&client).await.is_empty());
+        write(&client, &ONE_EACH, "w").await.unwrap();
+        assert_eq!(all_now(&client).await, each(ONE_EACH, "w"));
+    }
+}
+
+#[tokio::test]
+async fn without_a_commit_timestamp_nothing_commits() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    let mut txn = client.begin().await.unwrap();
+    for key in ONE_EACH {
+        txn.put(key, "v").unwrap();
+    }
+    let silent = cluster.fault(on("Tso", Action::Lose));
+    let error = within(DEADLINE, txn.commit().deadline(DEADLINE)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    drop(silent);
+    cluster.disconnect(Node::Pd(0)).unwrap();
+    assert!(all_now(&client).await.is_empty());
+}
+
+#[tokio::test]
+async fn transact_never_repeats_what_may_have_happened() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    let lost = cluster.fault(on("KvCommit", Action::DropAnswer));
+    let mut runs = 0;
+    let ended = in_time(client.transact_with(
+        TransactOptions::default().deadline(DEADLINE),
+        async |txn: &mut Transaction| -> Result<(), Error> {
+            runs += 1;
+            txn.put("m", "v")
+        },
+    ))
+    .await;
+    undetermined(&ended.unwrap_err());
+    assert_eq!(runs, 1);
+    drop(lost);
+    assert_eq!(all_now(&client).await, each(["m"], "v"));
+}
+
+/// What is there is all of the transaction or nothing, and as its end said.
+async fn told_the_truth(cluster: &Embedded, ended: Result<CommitInfo, Error>) {
+    cluster.advance_clock(AGES);
+    let found = all_now(&client(cluster).await).await;
+    let (all, nothing) = (each(ONE_EACH, "v"), Vec::new());
+    match ended {
+        Ok(_) => assert_eq!(found, all),
+        Err(error) if error.is_undetermined() => assert!(found == all || found == nothing, "{found:?}"),
+        Err(error) => {
+            assert!(
+                matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Conflict),
+                "{error:?}"
+            );
+            assert_eq!(found, nothing, "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_stops_in_the_middle_of_a_commit_leaves_a_true_word() {
+    for (method, executed) in
+        [("KvPrewrite", false), ("KvPrewrite", true), ("KvCommit", false), ("KvCommit", true)]
+    {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let action = if executed { Action::DropAnswer } else { Action::Hold };
+        let fault = cluster.fault(on(method, action));
+        let (ended, ()) = tokio::join!(commit_within(&client, DEADLINE), async {
+            fault.hit(1).await;
+            for store in 1..=3 {
+                cluster.stop_store(store).unwrap();
+            }
+        });
+        let error = ended.clone().unwrap_err();
+        assert_eq!(error.is_undetermined(), method == "KvCommit", "{method}: {error:?}");
+        // The calls that were held are executed after all.
+        drop(fault);
+        for store in 1..=3 {
+            cluster.restart_store(store).unwrap();
+        }
+        told_the_truth(&cluster, ended).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_goes_on_where_a_store_came_back_in_time() {
+    for method in ["KvPrewrite", "KvCommit"] {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let fault = cluster.fault(on(method, Action::Break).times(1));
+        let (ended, ()) = tokio::join!(commit_within(&client, Duration::from_secs(10)), async {
+            fault.hit(1).await;
+            for store in 1..=3 {
+                cluster.stop_store(store).unwrap();
+                cluster.restart_store(store).unwrap();
+            }
+        });
+        ended.unwrap();
+        assert_eq!(all_now(&client).await, each(ONE_EACH, "v"));
+    }
+}
