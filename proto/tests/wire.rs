@@ -69,7 +69,7 @@ fn messages_are_the_same_after_a_round_trip() {
     let lock = LockInfo { primary_lock: "p".into(), lock_ttl: 1, ..Default::default() };
     let shared = LockInfo { shared_lock_infos: vec![lock.clone(), lock], ..Default::default() };
     same_after_a_round_trip(&PrewriteResponse {
-        errors: vec![KeyError { locked: Some(shared), ..Default::default() }],
+        errors: vec![KeyError { locked: Some(Box::new(shared)), ..Default::default() }],
         ..Default::default()
     });
     let timestamp = tikv_proto::pdpb::Timestamp { physical: i64::MAX, logical: -1, suffix_bits: 0 };
