@@ -11,6 +11,7 @@
 //! client-go: `txnkv/txnsnapshot/snapshot.go: get`, `txnkv/transaction/prewrite.go: handleSingleBatch`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::model::Lock;
 use super::resolve::{Held, Purpose, ResolveLocks};
 use crate::backoff::{Attempts, Kind};
 use crate::error::{Error, TxnError};
-use crate::machine::{Cx, Fired, Ticket, Why};
+use crate::machine::{Cx, Fault, Fired, Ticket, Why};
 use crate::request::Profile;
 
 /// Rounds one after the other without a pause.
@@ -59,7 +60,8 @@ impl LockSets {
 enum Phase {
     Free,
     Resolving(Box<ResolveLocks>),
-    Pausing(Ticket<Fired>),
+    /// The text is what is waited for.
+    Pausing(Ticket<Fired>, Arc<str>),
 }
 
 /// See the module.
@@ -95,8 +97,12 @@ impl MeetLocks {
                     sets.merge(resolved.sets);
                     self.phase = self.pause(resolved.held, cx)?;
                 }
-                Phase::Pausing(timer) => match ready!(cx.take(timer)) {
+                Phase::Pausing(timer, reason) => match ready!(cx.take(timer)) {
                     Ok(_) => self.phase = Phase::Free,
+                    Err(Fault::Interrupted(why)) => {
+                        let (operation, last) = (self.asked.operation, Some(Arc::clone(reason)));
+                        return Poll::Ready(Err(Error::Interrupted { operation, why, last }));
+                    }
                     Err(fault) => return Poll::Ready(Err(Error::of_fault(self.asked.operation, fault))),
                 },
             }
@@ -114,18 +120,19 @@ impl MeetLocks {
         // A writer pauses no longer than a reader: most owners are in the middle of their commit. client-go waits ten times as
         // long there (`txnLock`), which halves what transactions that meet each other get done.
         let kind = if missing { Kind::TxnNotFound } else { Kind::TxnLockFast };
-        if (1..shortest_ms(kind, &self.attempts)).contains(&left_ms) {
-            let at = cx.now() + Duration::from_millis(left_ms);
-            return Ok(Phase::Pausing(cx.timer(at, Why::LockTtl)));
-        }
-        let reason = match &held {
+        let reason: Arc<str> = match &held {
             Some(Held { lock, .. }) => {
                 format!("key {} is locked by transaction {}", self.asked.shown(&lock.key), lock.start_ts)
+                    .into()
             }
-            None => "locks that were resolved are met again".to_owned(),
+            None => "locks that were resolved are met again".into(),
         };
-        match cx.back_off(kind, &mut self.attempts, reason) {
-            Ok(timer) => Ok(Phase::Pausing(timer)),
+        if (1..shortest_ms(kind, &self.attempts)).contains(&left_ms) {
+            let at = cx.now() + Duration::from_millis(left_ms);
+            return Ok(Phase::Pausing(cx.timer(at, Why::LockTtl), reason));
+        }
+        match cx.back_off(kind, &mut self.attempts, Arc::clone(&reason)) {
+            Ok(timer) => Ok(Phase::Pausing(timer, reason)),
             Err(account) => Err(match held {
                 Some(Held { lock, .. }) => {
                     let (key, holder) = (self.asked.shown(&lock.key), lock.start_ts);

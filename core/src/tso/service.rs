@@ -206,7 +206,10 @@ impl TsoBatcher {
 
     fn seek(&mut self, cx: &mut Cx<'_>) {
         let instead_of = self.doubted.clone();
-        let query = cx.query(PdQuery::Leader { instead_of }, cx.now() + self.config.seek_timeout);
+        // PD's word comes before the first caller has to go: it says what cannot be reached, and where.
+        let patience = self.deadline.map_or(Duration::MAX, |deadline| deadline.since(cx.now()) / 4 * 3);
+        let query =
+            cx.query(PdQuery::Leader { instead_of }, cx.now() + patience.min(self.config.seek_timeout));
         self.state = State::Seeking { query };
     }
 
