@@ -5,9 +5,9 @@ use std::task::{Poll, ready};
 
 use crate::backoff::Attempts;
 use crate::error::Error;
-use crate::machine::{Cx, Fanout, Fault, Machine, Ticket};
-use crate::region_call::group::{Group, by_region, load, parts};
-use crate::region_call::{RegionCall, Reply, Route, Unanswered};
+use crate::machine::{Cx, Fanout, Fault, Machine, Place, Ticket};
+use crate::region_call::group::{Group, by_region, parts};
+use crate::region_call::{FindRegion, RegionCall, Reply, Route, Unanswered};
 use crate::request::Request;
 use crate::types::{Key, KeyRange, Located};
 
@@ -34,14 +34,14 @@ impl Keyed for Key {
 /// A region that is asked for.
 #[derive(Debug)]
 enum Loading {
-    One(Ticket<Located>),
+    One(FindRegion),
     Many(Ticket<Arc<[(Located, KeyRange)]>>),
 }
 
 impl Loading {
-    fn poll(&self, cx: &mut Cx<'_>) -> Poll<Result<(), Fault>> {
+    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Result<(), Fault>> {
         match self {
-            Self::One(region) => cx.take(region).map(|result| result.map(drop)),
+            Self::One(region) => region.step(cx).map(|result| result.map(drop)),
             Self::Many(regions) => cx.take(regions).map(|result| result.map(drop)),
         }
     }
@@ -83,8 +83,8 @@ impl<T: Keyed, M: Machine> Spread<T, M> {
         mut children: impl FnMut(Group<T>) -> Vec<M>,
     ) -> Poll<Result<Option<M::Output>, Fault>> {
         loop {
-            if let Some(loading) = &self.loading {
-                match loading.poll(cx) {
+            if let Some(loading) = &mut self.loading {
+                match loading.step(cx) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => self.loading = None,
                     Poll::Ready(Err(fault)) => {
@@ -115,7 +115,7 @@ impl<T: Keyed, M: Machine> Spread<T, M> {
         let first = rest.first()?.key();
         let last = rest.last()?.key();
         if rest.len() == 1 || self.asked.as_ref() == Some(first) {
-            return Some(Loading::One(load(first, cx)));
+            return Some(Loading::One(FindRegion::new(Place::Holding(first.clone()))));
         }
         self.asked = Some(first.clone());
         let range = KeyRange { start: first.clone(), end: last.next() };

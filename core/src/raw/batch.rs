@@ -18,11 +18,11 @@ use std::task::Poll;
 
 use crate::backoff::Attempts;
 use crate::error::Error;
-use crate::machine::{Cx, Fanout, Machine, Ticket};
-use crate::region_call::group::{by_region, load, parts};
-use crate::region_call::{RegionCall, Reply, Route, Unanswered};
+use crate::machine::{Cx, Fanout, Machine, Place};
+use crate::region_call::group::{by_region, parts};
+use crate::region_call::{FindRegion, RegionCall, Reply, Route, Unanswered};
 use crate::request::Request;
-use crate::types::{Key, Located};
+use crate::types::Key;
 
 /// Keys in one request at the most. client-go: `rawkv/rawkv.go: rawBatchPairCount`.
 const PART_KEYS: usize = 512;
@@ -78,7 +78,7 @@ pub struct BatchMachine<B: Batch> {
     /// Items without a region, sorted by key.
     waiting: Vec<B::Item>,
     /// The region of the first of them.
-    loading: Option<Ticket<Located>>,
+    loading: Option<FindRegion>,
     at_work: Fanout<Part<B::Item>>,
     /// What parts were set back before they were grouped again.
     attempts: Attempts,
@@ -110,14 +110,14 @@ impl<B: Batch> BatchMachine<B> {
                 self.at_work.push(Part { items, call });
             }
         }
-        self.loading = rest.first().map(|item| load(B::key(item), cx));
+        self.loading = rest.first().map(|item| FindRegion::new(Place::Holding(B::key(item).clone())));
         self.waiting = rest;
     }
 
     /// The answer about the region of what waits; false while there is none.
     fn loaded(&mut self, cx: &mut Cx<'_>) -> Result<bool, Error> {
-        let Some(loading) = &self.loading else { return Ok(true) };
-        match cx.take(loading) {
+        let Some(loading) = &mut self.loading else { return Ok(true) };
+        match loading.step(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(_)) => {
                 self.loading = None;

@@ -1,6 +1,6 @@
 //! Keys by region: a batch goes to each region once.
 
-use crate::machine::{Cx, Place, Ticket};
+use crate::machine::Cx;
 use crate::types::{Key, KeyRange, Located};
 
 /// What goes to one region.
@@ -38,11 +38,6 @@ pub fn by_region<T>(items: Vec<T>, key: impl Fn(&T) -> &Key, cx: &Cx<'_>) -> (Ve
         }
     }
     (groups, Vec::new())
-}
-
-/// Asks for the region of a key that is not known.
-pub fn load(key: &Key, cx: &mut Cx<'_>) -> Ticket<Located> {
-    cx.load(Place::Holding(key.clone()))
 }
 
 /// Cuts a group's items into parts of at most `count` items and about `bytes` bytes: a part ends with the item that

@@ -495,3 +495,35 @@ fn pauses_go_on_where_the_call_before_stopped() {
     second.expect_report();
     assert_eq!(second.expect_timer().1, Instant(0) + Duration::from_millis(4));
 }
+
+/// The search as an operation of its own.
+#[derive(Debug)]
+struct Search(FindRegion);
+
+impl Machine for Search {
+    type Output = Result<(Located, KeyRange), crate::machine::Fault>;
+    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Self::Output> {
+        self.0.step(cx)
+    }
+}
+
+#[test]
+fn pd_that_knows_less_than_the_directory_is_asked_again_after_growing_pauses() {
+    let place = Place::Holding(Key::from("k"));
+    let mut s = Script::given(Search(FindRegion::new(place.clone())), regions(&[]));
+    let to = Located { region: version(1, 4), peer: PeerId(11), store: StoreId(1) };
+    for pause in [2, 4, 8] {
+        let ask = s.expect_ask(&Question::Region(place.clone()));
+        // An answer that the directory does not take in.
+        s.answer(ask, crate::machine::Answer::Region(to));
+        let timer = s.expect_timer();
+        assert_eq!(timer.1.since(s.now()), Duration::from_millis(pause));
+        s.fire(timer);
+    }
+    let ask = s.expect_ask(&Question::Region(place));
+    let now = region(1, 6, "a", "z", 1);
+    s.facts_report(&Feedback::Loaded { regions: [now.clone()].into(), expires: Instant::FAR });
+    s.answer(ask, crate::machine::Answer::Region(to));
+    let (found, span) = s.done().0.unwrap();
+    assert_eq!((found.region, span), (now.version, now.range));
+}
