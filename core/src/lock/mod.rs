@@ -1,8 +1,8 @@
 //! Locks of other transactions: what they are, who decides about them, and how they are put out of the way.
 //!
 //! Whoever meets a lock (a read below its commit, a prewrite) cannot tell whether its owner lives: only the owner's primary key
-//! can. [`classify`](mod@classify) reads a store's key error; a [`Lock`] is what it tells of. [`MeetLocks`] is the block that
-//! readers and writers step until the way is free: it runs [`ResolveLocks`], then pauses while owners live.
+//! can. [`classify`](mod@classify) reads a store's key error; a [`Lock`] is what it tells of. `MeetLocks` is the block that
+//! readers and writers step until the way is free: it runs `ResolveLocks`, then pauses while owners live.
 //!
 //! ```text
 //! MeetLocks: ResolveLocks ──(an owner lives)──> pause ──> the request again
@@ -11,9 +11,9 @@
 //! ```
 //!
 //! * [`model`]: a lock, and how long it lives; [`classify`](mod@classify): key errors;
-//! * [`status`]: asks the primary; [`recover`]: asks the secondaries of an async commit; [`settle`]: both, for one transaction;
-//! * [`resolve`]: all locks of one answer; [`clean`]: removes locks whose owner is decided; [`meet`]: the whole, with pauses;
-//! * [`spread`]: keys over regions, one child a batch: of this the batches of `snapshot` and `txn` are made, too.
+//! * `status`: asks the primary; `recover`: asks the secondaries of an async commit; `settle`: both, for one transaction;
+//! * `resolve`: all locks of one answer; [`clean`]: removes locks whose owner is decided; `meet`: the whole, with pauses;
+//! * `spread`: keys over regions, one child a batch: of this the batches of `snapshot` and `txn` are made, too.
 //!
 //! What is not here yet: a status cache that operations share (it needs a fact and a report of its own in the kernel), so each
 //! operation asks the primary once more; joining of equal questions that are under way.

@@ -142,8 +142,8 @@ fn plan(settled: &Settled, locks: &[Lock], verdict: Verdict, purpose: Purpose, i
     let (mut small, mut large) = (settled.recovered.clone(), Vec::new());
     for lock in locks.iter().filter(|lock| lock.kind == LockKind::Prewritten) {
         if recovered || lite || lock.txn_size < LITE {
-            // The question about the primary has removed its lock, unless the secondaries decided.
-            if recovered || lock.key != lock.primary {
+            // The question about the primary has removed its lock; when the secondaries decided, it is among their keys.
+            if lock.key != lock.primary {
                 small.push(lock.key.clone());
             }
         } else {

@@ -10,7 +10,7 @@
 //! | phase | completion | next | effects |
 //! |---|---|---|---|
 //! | Calling | value, not found | ends | – |
-//! | Calling | locked | Meeting | those of [`MeetLocks`](crate::lock::MeetLocks) |
+//! | Calling | locked | Meeting | those of `MeetLocks` |
 //! | Calling | other key error | ends: error | – |
 //! | Meeting | free | Calling, with the locks to go round | call |
 //!

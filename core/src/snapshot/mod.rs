@@ -2,7 +2,7 @@
 //!
 //! [`Snapshot`] is what applications hold; its [`calls`] are values that can be refined and awaited. [`get`], [`batch_get`] and
 //! [`page`] (one page of a scan) are the machines; [`scan`] puts pages together. Each resolves the locks it meets through
-//! [`MeetLocks`](crate::lock::MeetLocks) and goes on: `view` holds what a read knows of locks.
+//! `MeetLocks` and goes on: `view` holds what a read knows of locks.
 //!
 //! A transaction reads through the same calls with its own writes laid over them: `overlay`.
 //!

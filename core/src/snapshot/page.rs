@@ -12,7 +12,7 @@
 //! | Finding | region of the cursor | Calling, for the part of the range that it holds | call |
 //! | Calling | pairs | ends: page | – |
 //! | Calling | no pairs | Finding the next region; ends when the range does | – |
-//! | Calling | a locked pair, or all of it locked | Meeting | those of [`MeetLocks`](crate::lock::MeetLocks) |
+//! | Calling | a locked pair, or all of it locked | Meeting | those of `MeetLocks` |
 //! | Calling | region changed | Finding | – |
 //! | Meeting | free | Finding: the page is asked for again, with the locks to go round | call |
 //!

@@ -10,8 +10,8 @@
 //!                                          (spawned)                lost answer            (spawned)
 //! ```
 //!
-//! * [`mutation`]: what the buffer's entries become; [`prewrite`]: one batch of them;
-//! * [`commit`]: the machine of the whole; [`primary`]: one request about the primary and its neighbours;
+//! * [`mutation`]: what the buffer's entries become; `prewrite`: one batch of them;
+//! * [`commit`]: the machine of the whole; `primary`: one request about the primary and its neighbours;
 //! * [`background`]: what is left to do when the caller has its answer, run by `spawned`;
 //! * [`calls`]: the commit as a value; [`timestamp`]: a timestamp as a machine; [`transact`]: a transaction with its retries.
 //!

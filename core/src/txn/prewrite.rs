@@ -10,7 +10,7 @@
 //! |---|---|---|---|
 //! | Ready | – | Calling | call |
 //! | Calling | no errors | ends: done | – |
-//! | Calling | locks only, all of older transactions | Meeting | those of [`MeetLocks`](crate::lock::MeetLocks) |
+//! | Calling | locks only, all of older transactions | Meeting | those of `MeetLocks` |
 //! | Calling | a lock of a younger transaction | ends: conflict | – |
 //! | Calling | any other key error | ends: failed | – |
 //! | Calling | region changed | ends: regroup | – |

@@ -59,6 +59,21 @@ fn the_table_of_fates() {
 }
 
 #[test]
+fn of_several_live_owners_the_one_that_ends_first_is_waited_for() {
+    for order in [[50, 40, 45], [40, 45, 50], [45, 50, 40]] {
+        let mut resolved = Resolved::default();
+        for ttl_ms in order {
+            let met = [at("s", |info| info.lock_ttl = ttl_ms)];
+            let settled =
+                Settled { lock: met[0].clone(), fate: Fate::Alive { ttl_ms, pushed: false }, recovered: vec![] };
+            judge(&settled, &met, ts(200), ts(120), Purpose::Write, &mut resolved);
+        }
+        let held = resolved.held.unwrap();
+        assert_eq!((held.left_ms, held.lock.ttl_ms), (20, 40));
+    }
+}
+
+#[test]
 fn only_decided_owners_have_their_locks_removed() {
     let met = [at("s", |_| ())];
     for fate in [Fate::Alive { ttl_ms: 50, pushed: true }, Fate::Missing, Fate::Undecided] {

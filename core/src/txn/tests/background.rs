@@ -30,6 +30,17 @@ fn secondaries_are_committed_side_by_side_and_one_failure_stops_no_other() {
 }
 
 #[test]
+fn each_region_gets_its_keys_in_one_request_whatever_their_order() {
+    let mut s = rest(&["z", "b", "y", "c"], &two_regions());
+    for of in [["b", "c"], ["y", "z"]] {
+        let (call, request, _) = expect::<pb::CommitRequest>(&mut s);
+        assert_eq!(request.keys, of);
+        s.reply(call, &pb::CommitResponse::default());
+    }
+    assert_eq!(s.done().0, 0);
+}
+
+#[test]
 fn secondaries_of_a_region_that_was_split_are_committed_in_both() {
     let regions = Regions::cut([""; 0]);
     let mut s = rest(&["b", "z"], &regions);

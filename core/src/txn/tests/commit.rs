@@ -152,6 +152,22 @@ fn a_lost_copy_is_remembered_when_the_region_changes() {
 }
 
 #[test]
+fn a_lost_copy_is_remembered_when_nothing_else_reaches_a_store_any_more() {
+    let regions = two_regions();
+    let (mut s, call) = deciding(&regions);
+    s.fail(call, TransportClass::Lost);
+    s.expect_report();
+    regions.split("b");
+    while !s.is_done() {
+        pause(&mut s);
+        let call = decision(&mut s, COMMIT, &["a"]);
+        s.fail(call, TransportClass::Unreachable);
+        s.expect_report();
+    }
+    assert!(matches!(txn_error(s), TxnError::Undetermined { .. }));
+}
+
+#[test]
 fn a_store_that_does_not_know_either_leaves_it_undetermined() {
     let (mut s, call) = deciding(&two_regions());
     let error = errorpb::Error {
