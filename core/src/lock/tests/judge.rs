@@ -64,8 +64,11 @@ fn of_several_live_owners_the_one_that_ends_first_is_waited_for() {
         let mut resolved = Resolved::default();
         for ttl_ms in order {
             let met = [at("s", |info| info.lock_ttl = ttl_ms)];
-            let settled =
-                Settled { lock: met[0].clone(), fate: Fate::Alive { ttl_ms, pushed: false }, recovered: vec![] };
+            let settled = Settled {
+                lock: met[0].clone(),
+                fate: Fate::Alive { ttl_ms, pushed: false },
+                recovered: vec![],
+            };
             judge(&settled, &met, ts(200), ts(120), Purpose::Write, &mut resolved);
         }
         let held = resolved.held.unwrap();
