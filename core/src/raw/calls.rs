@@ -53,12 +53,9 @@ impl Common {
         Ok(())
     }
 
-    /// Refuses an entry that TiKV or the configuration refuses.
+    /// Refuses an entry that TiKV or the configuration refuses; a value of no bytes is fine.
     pub(super) fn check_entry(&self, operation: &'static str, key: &Key, value: &Bytes) -> Result<(), Error> {
         self.check_key(operation, key)?;
-        if value.is_empty() {
-            return Err(InputError::EmptyValue { operation, key: self.shown(key) }.into());
-        }
         let (size, limit) = (key.len() + value.len(), self.client().config().max_entry);
         if size > limit {
             return Err(InputError::EntryTooLarge { key: self.shown(key), size, limit }.into());

@@ -62,11 +62,10 @@ impl RawClient {
         Get::new(self, key.into())
     }
 
-    /// Writes `value` under `key`.
+    /// Writes `value`, which may have no bytes, under `key`.
     ///
     /// # Errors
-    /// [`InputError::EmptyKey`](crate::error::InputError::EmptyKey),
-    /// [`InputError::EmptyValue`](crate::error::InputError::EmptyValue), an entry over the limits, and what any call can fail
+    /// [`InputError::EmptyKey`](crate::error::InputError::EmptyKey), an entry over the limits, and what any call can fail
     /// with. An error that is not about the input does not say that the write did not happen.
     ///
     /// # Cancel safety
