@@ -8,6 +8,8 @@
 //! * `life`: clients begin and end, side by side;
 //! * `txn`: transactions, alone, against each other, against dead ones, and a thousand at once.
 
+#![allow(clippy::unwrap_used, reason = "a test, and what helps it, panics to fail")]
+
 mod drop_safety;
 mod faults;
 mod fixture;

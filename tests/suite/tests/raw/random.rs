@@ -18,7 +18,7 @@ fn key(rng: &mut Rng) -> Key {
 }
 
 fn value(rng: &mut Rng) -> Bytes {
-    (0..rng.usize(1..20)).map(|_| rng.u8(..)).collect()
+    (0..rng.usize(..20)).map(|_| rng.u8(..)).collect()
 }
 
 fn range(rng: &mut Rng) -> KeyRange {

@@ -125,3 +125,47 @@ async fn a_region_of_more_than_a_page_is_read_in_pages() {
     assert!(found.windows(2).all(|pair| pair[0] > pair[1]));
     assert_eq!(keys(raw.scan("i".., 10_241).keys_only().await.unwrap()).len(), 10_241);
 }
+
+#[tokio::test]
+async fn ranges_read_the_same_however_regions_lie() {
+    let cluster = Embedded::builder().start().unwrap();
+    let raw = client(&cluster).await.raw();
+    raw.batch_put(["k1", "k3", "k5", "k7"].map(|key| (key, "v"))).await.unwrap();
+    let ranges: [(&str, &str, usize, &[&str]); 10] = [
+        ("", "", 1, &["k1"]),
+        ("k1", "", 2, &["k1", "k3"]),
+        ("", "", 10, &["k1", "k3", "k5", "k7"]),
+        ("k2", "", 2, &["k3", "k5"]),
+        ("k2", "", 3, &["k3", "k5", "k7"]),
+        ("", "k1", 1, &[]),
+        ("k1", "k3", 2, &["k1"]),
+        ("k1", "k5", 10, &["k1", "k3"]),
+        ("k1", "k5\0", 10, &["k1", "k3", "k5"]),
+        ("k5\0", "k5\0\0", 10, &[]),
+    ];
+    // From the upper bound down: the bounds are those of a range, the upper one not in it.
+    let reverse: [(&str, &str, usize, &[&str]); 9] = [
+        ("", "z", 1, &["k7"]),
+        ("", "z", 2, &["k7", "k5"]),
+        ("", "z", 10, &["k7", "k5", "k3", "k1"]),
+        ("", "k2", 10, &["k1"]),
+        ("", "k6", 2, &["k5", "k3"]),
+        ("", "k5", 1, &["k3"]),
+        ("", "k5\0", 1, &["k5"]),
+        ("k3", "z", 10, &["k7", "k5", "k3"]),
+        ("k3\0", "k7", 10, &["k5"]),
+    ];
+    for split in ["", "k2", "k5"] {
+        if !split.is_empty() {
+            cluster.split_raw(split).unwrap();
+        }
+        for (start, end, limit, wanted) in ranges {
+            let found = keys(raw.scan(KeyRange::new(start, end), limit).await.unwrap());
+            assert_eq!(found, wanted, "{start:?}..{end:?}, {limit}");
+        }
+        for (start, end, limit, wanted) in reverse {
+            let found = keys(raw.scan(KeyRange::new(start, end), limit).reverse().await.unwrap());
+            assert_eq!(found, wanted, "{start:?}..{end:?} in reverse, {limit}");
+        }
+    }
+}

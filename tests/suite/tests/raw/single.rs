@@ -1,8 +1,12 @@
 //! Get, put and delete of one key.
 
-use bytes::Bytes;
+use std::time::Duration;
 
-use crate::fixture::{a_key_of_each_region, client, in_time, raw_cluster};
+use bytes::Bytes;
+use tikv_client_tokio::config::Config;
+use tikv_client_tokio::error::{Error, ErrorKind};
+
+use crate::fixture::{a_key_of_each_region, client, client_with, in_time, raw_cluster, texts};
 
 #[tokio::test]
 async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted() {
@@ -32,6 +36,45 @@ async fn keys_and_values_are_any_bytes() {
     for key in keys {
         let value: Vec<u8> = key.iter().rev().chain(&[0, 255]).copied().collect();
         assert_eq!(raw.get(key).await.unwrap().unwrap(), value, "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_no_bytes_is_a_value() {
+    let cluster = raw_cluster();
+    let raw = client(&cluster).await.raw();
+    raw.put("m", "").await.unwrap();
+    raw.batch_put([("a", ""), ("z", "v")]).await.unwrap();
+    assert_eq!(raw.get("m").await.unwrap().unwrap(), "");
+    let values = raw.batch_get(["a", "b", "m", "z"]).await.unwrap();
+    let values: Vec<_> = values.iter().map(|value| value.as_deref()).collect();
+    assert_eq!(values, [Some(&b""[..]), None, Some(&b""[..]), Some(&b"v"[..])]);
+    let wanted = [("a", ""), ("m", ""), ("z", "v")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(texts(raw.scan(.., 10).await.unwrap()), wanted);
+    let mut reverse = texts(raw.scan(.., 10).reverse().await.unwrap());
+    reverse.reverse();
+    assert_eq!(reverse, wanted);
+    raw.delete("m").await.unwrap();
+    assert_eq!(raw.get("m").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_is_told_with_its_words_and_the_key() {
+    // The embedded cluster has no time to live enabled, as TiKV by default.
+    let cluster = raw_cluster();
+    for redact in [false, true] {
+        let mut config = Config::default();
+        config.redact_keys = redact;
+        let raw = client_with(&cluster, config).await.raw();
+        let error = in_time(raw.put("m", "v").ttl(Duration::from_secs(9))).await.unwrap_err();
+        assert!(matches!(error, Error::Server { .. }), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        assert!(text.contains("ttl is not enabled"), "{text}");
+        assert!(text.contains(if redact { "key ?:" } else { "key 6D:" }), "{text}");
+        let error = in_time(raw.batch_put([("a", "v")]).ttl(Duration::from_secs(9))).await.unwrap_err();
+        assert!(matches!(error, Error::Server { .. }), "{error:?}");
+        assert_eq!(raw.get("m").await.unwrap(), None);
     }
 }
 

@@ -269,3 +269,47 @@ async fn a_slow_store_does_not_slow_the_others() {
     drop(held);
     assert_eq!(in_time(waits).await.unwrap().unwrap().unwrap(), "v");
 }
+
+/// Two stores whose region is led by the first; the client knows it, and has a stream to it.
+async fn led_by_the_first() -> (Embedded, RawClient, u64) {
+    let cluster = Embedded::builder().stores(2).start().unwrap();
+    let raw = client(&cluster).await.raw();
+    let cf = raw.clone().column_family("write");
+    for raw in [&raw, &cf] {
+        raw.batch_put(["db", "key1", "key2", "key3", "key4", "kv"].map(|key| (key, "v"))).await.unwrap();
+    }
+    let region = region_of(&cluster, "key1");
+    assert_eq!(cluster.leader_of(region), Some(1));
+    (cluster, raw, region)
+}
+
+#[tokio::test]
+async fn every_call_follows_a_store_that_took_the_address_of_one_that_left() {
+    let (cluster, raw, region) = led_by_the_first().await;
+    // The other store serves where this one did, and this one is gone for good.
+    cluster.swap_stores(1, 2).unwrap();
+    cluster.stop_store(1).unwrap();
+    cluster.transfer_leader(region, 2).unwrap();
+    cluster
+        .cluster(|cluster, _| {
+            cluster.topology.remove_peer(region, 1)?;
+            cluster.topology.forget_store(1);
+            Ok::<(), tikv_embedded::model::TopologyError>(())
+        })
+        .unwrap();
+    for raw in [raw.clone(), raw.column_family("write")] {
+        assert_eq!(in_time(raw.get("db")).await.unwrap().unwrap(), "v");
+        let values = in_time(raw.batch_get(["kv", "key1", "none"])).await.unwrap();
+        assert_eq!(values.iter().flatten().count(), 2);
+        assert_eq!(keys(in_time(raw.scan("key1".."keyz", 3)).await.unwrap()), ["key1", "key2", "key3"]);
+        let down = in_time(raw.scan(.."key3", 10).reverse().keys_only()).await.unwrap();
+        assert_eq!(keys(down), ["key2", "key1", "db"]);
+        in_time(raw.put("new", "v")).await.unwrap();
+        in_time(raw.delete("new")).await.unwrap();
+        in_time(raw.batch_delete(["db", "kv"])).await.unwrap();
+        in_time(raw.delete_range("key3"..)).await.unwrap();
+        assert_eq!(keys(in_time(raw.scan(.., 10)).await.unwrap()), ["key1", "key2"]);
+        in_time(raw.delete_range(..)).await.unwrap();
+        assert!(in_time(raw.scan(.., 10)).await.unwrap().is_empty());
+    }
+}
