@@ -12,10 +12,10 @@
 //! | query is | input | does |
 //! |---|---|---|
 //! | new | command | is asked, or waits for the leader or for one of [`PdConfig::at_work`] places |
-//! | Waiting | a round found the leader ([`Tracker`]) | is asked |
+//! | Waiting | a round found the leader (`Tracker`) | is asked |
 //! | Waiting | a round met only another cluster | is refused |
 //! | Asked | answer | is answered; the next that waits is asked |
-//! | Asked | failure | see [`super::classify`]: waits for the leader, pauses, or is refused |
+//! | Asked | failure | see `classify`: waits for the leader, pauses, or is refused |
 //! | Waiting, Pausing | deadline | is refused with the last failure, or interrupted if there was none |
 //! | any | withdrawn | is forgotten |
 //!

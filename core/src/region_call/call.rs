@@ -39,7 +39,7 @@ use crate::backoff::{Attempts, Kind};
 use crate::codec::Mode;
 use crate::error::Error;
 use crate::machine::{Attempt, Cx, Fault, Fired, Place, Ticket};
-use crate::request::{Request, response};
+use crate::request::{Command, Request, response};
 use crate::types::{Key, Located, RegionVersion};
 
 /// What an attempt may take. client-go: `internal/client/client.go: ReadTimeoutShort`.
@@ -290,6 +290,12 @@ impl RegionCall {
             Reaction::Again => Kind::RegionScheduling,
             Reaction::BackOff(kind) => kind,
             Reaction::Fail => return Err(self.refused(to, reason)),
+            // What it locked is its transaction's own, and so is the answer of a second one: it can be sent again.
+            // client-go: `txnkv/transaction/prewrite.go: handleRegionErr`.
+            Reaction::Undetermined if self.request.command() == Command::Prewrite => {
+                self.lost = true;
+                Kind::RegionMiss
+            }
             Reaction::Undetermined => {
                 self.lost = true;
                 return Err(self.refused(to, reason));

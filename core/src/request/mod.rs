@@ -1,7 +1,7 @@
 //! Requests: one command, encoded once for all its attempts.
 //!
 //! [`command`] is the table of commands: how each travels and what it answers. [`Request`] holds the encoded message
-//! without its context; [`context`] encodes the context of one attempt, which is appended when the request is sent
+//! without its context; `context` encodes the context of one attempt, which is appended when the request is sent
 //! (a protobuf message is the concatenation of its fields). [`response`] looks into a response without decoding it.
 
 pub mod command;

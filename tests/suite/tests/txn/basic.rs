@@ -281,3 +281,43 @@ async fn timestamps_of_many_callers_are_all_different_and_grow() {
     all.dedup();
     assert_eq!(all.len(), 1_000);
 }
+
+#[tokio::test]
+async fn without_pd_a_split_is_learned_from_the_store() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    write(&client, &["i1", "j1"], "v").await.unwrap();
+    let snapshot = client.snapshot(client.current_timestamp().await.unwrap());
+    assert_eq!(snapshot.scan("h".."k").await.unwrap().len(), 2);
+    cluster.split("j").unwrap();
+    cluster.stop_server(Node::Pd(0)).unwrap();
+    assert_eq!(snapshot.get("i1").await.unwrap().unwrap(), "v");
+    assert_eq!(snapshot.get("j1").await.unwrap().unwrap(), "v");
+    assert_eq!(snapshot.batch_get(["i1", "j1", "j2"]).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn scans_of_many_pages_and_regions_come_whole_and_in_order() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    let key = |n: usize| format!("m{n:06}");
+    for rows in [1, 256, 257, 768] {
+        let mut txn = client.begin().await.unwrap();
+        for n in 0..rows {
+            txn.put(key(n), n.to_string()).unwrap();
+        }
+        txn.commit().await.unwrap();
+        // Cut once: at the second round they are there already.
+        for at in [123, 456] {
+            drop(cluster.split(key(at)));
+        }
+        let txn = client.begin().await.unwrap();
+        let wanted: Vec<(String, String)> = (0..rows).map(|n| (key(n), n.to_string())).collect();
+        assert_eq!(texts(txn.scan("m"..).await.unwrap()), wanted);
+        assert_eq!(texts(txn.scan("m".to_owned()..key(rows / 2)).await.unwrap()), wanted[..rows / 2]);
+        let names: Vec<String> = wanted.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(keys(txn.scan("m"..).keys_only().await.unwrap()), names);
+        let down: Vec<String> = names.into_iter().rev().collect();
+        assert_eq!(keys(txn.scan("m"..).reverse().await.unwrap()), down);
+    }
+}

@@ -196,3 +196,26 @@ async fn an_error_of_the_body_ends_transact_and_leaves_nothing() {
     assert!(matches!(ended, Err(Error::Input(_))), "{ended:?}");
     assert!(all_now(&client).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_loser_takes_back_what_it_locked_before_its_time_is_over() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    write(&client, &["a", "m", "z"], "old").await.unwrap();
+    let mut loser = client.begin().await.unwrap();
+    for key in ["a", "m", "z"] {
+        loser.put(key, "lost").unwrap();
+    }
+    write(&client, &["z"], "new").await.unwrap();
+    let error = in_time(loser.commit()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    // Its locks would live for seconds; the rollback in the background is quicker than that.
+    let deadline = Duration::from_secs(2);
+    let mut next = client.begin().await.unwrap();
+    for key in ["a", "m"] {
+        next.put(key, "next").unwrap();
+    }
+    within(deadline, next.commit().deadline(deadline)).await.unwrap();
+    let wanted = [("a", "next"), ("m", "next"), ("z", "new")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(all_now(&client).await, wanted);
+}

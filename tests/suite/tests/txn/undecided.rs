@@ -120,6 +120,52 @@ async fn without_a_commit_timestamp_nothing_commits() {
 }
 
 #[tokio::test]
+async fn only_a_lost_try_makes_a_commit_that_is_refused_for_ever_undetermined() {
+    let refused = || Action::Refuse(Refusal::NotLeader { leader: None });
+    for lost_first in [false, true] {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let _lost = lost_first.then(|| cluster.fault(on("KvCommit", Action::Break).times(1)));
+        let refuses = cluster.fault(on("KvCommit", refused()));
+        let error = commit_within(&client, DEADLINE).await.unwrap_err();
+        assert_eq!(error.is_undetermined(), lost_first, "{error:?}");
+        drop(refuses);
+        cluster.advance_clock(AGES);
+        assert!(all_now(&client).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_prewrite_whose_fate_is_not_known_is_sent_again() {
+    for action in [
+        Action::RefuseAfter(Refusal::UndeterminedResult),
+        Action::RefuseAfter(Refusal::EpochNotMatch { siblings: 0 }),
+        Action::BreakAfter,
+    ] {
+        let cluster = txn_cluster();
+        let client = client(&cluster).await;
+        let fault = cluster.fault(on("KvPrewrite", action.clone()).times(1));
+        let ended = commit_within(&client, Duration::from_secs(10)).await;
+        assert_eq!(fault.hits(), 1);
+        ended.unwrap_or_else(|error| panic!("{action:?}: {error:?}"));
+        assert_eq!(all_now(&client).await, each(ONE_EACH, "v"));
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_commit_the_transaction_is_over() {
+    let cluster = txn_cluster();
+    let client = client(&cluster).await;
+    let _lost = cluster.fault(on("KvCommit", Action::DropAnswer));
+    let mut txn = client.begin().await.unwrap();
+    txn.put("a", "v").unwrap();
+    undetermined(&within(DEADLINE, txn.commit().deadline(DEADLINE)).await.unwrap_err());
+    let start_ts = txn.start_ts();
+    assert_eq!(txn.rollback().await.unwrap_err(), Error::Txn(TxnError::Over { start_ts }));
+    assert_eq!(in_time(txn.commit()).await.unwrap_err(), Error::Txn(TxnError::Over { start_ts }));
+}
+
+#[tokio::test]
 async fn transact_never_repeats_what_may_have_happened() {
     let cluster = txn_cluster();
     let client = client(&cluster).await;
