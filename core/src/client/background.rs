@@ -24,7 +24,7 @@ pub(crate) enum BackgroundCommand {
     /// One has ended.
     Ended,
     /// Say when none is left, or at a time how many are.
-    Drain { until: Instant, drained: Arc<Drained> },
+    Drain { until: Instant, drained: Said },
 }
 
 /// Whether the background set is empty.
@@ -33,6 +33,17 @@ pub(crate) struct Drained {
     waker: AtomicWaker,
     over: AtomicBool,
     left: AtomicUsize,
+}
+
+/// The end of a wait: says something in any case, also when the set ended before the question came.
+pub(crate) struct Said(pub(crate) Arc<Drained>);
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        if !self.0.over.load(Ordering::Acquire) {
+            self.0.say(0);
+        }
+    }
 }
 
 impl Drained {
@@ -54,7 +65,7 @@ impl Drained {
 
 struct Drain {
     sleep: BoxFuture<()>,
-    drained: Arc<Drained>,
+    drained: Said,
 }
 
 /// The task of the background set.
@@ -125,7 +136,7 @@ impl Future for Background {
         this.drains.retain_mut(|drain| {
             let over = left == 0 || drain.sleep.as_mut().poll(cx).is_ready();
             if over {
-                drain.drained.say(left);
+                drain.drained.0.say(left);
             }
             !over
         });
@@ -139,7 +150,24 @@ impl Drop for Background {
         self.mailbox.close();
         let left = self.at_work + self.waiting.len();
         for drain in &self.drains {
-            drain.drained.say(left);
+            drain.drained.0.say(left);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_that_comes_behind_the_end_of_the_set_is_answered() {
+        let mailbox = Mailbox::new(9);
+        mailbox.shut();
+        let drained = Arc::new(Drained::default());
+        let command = BackgroundCommand::Drain { until: Instant(0), drained: Said(Arc::clone(&drained)) };
+        mailbox.tell(command);
+        assert_eq!(drained.poll(&Context::from_waker(Waker::noop())), Poll::Ready(0));
     }
 }

@@ -131,7 +131,7 @@ fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit) {
     while let Some(effect) = kit.op.next_effect() {
         match effect {
             Effect::Call { ticket, attempt, request, deadline } => {
-                let asker = Asker::new(Arc::clone(&kit.seat), ticket);
+                let asker = Asker::of_store(Arc::clone(&kit.seat), ticket);
                 client.send(attempt.to.store, StreamCommand::Call { asker, attempt, request, deadline });
             }
             Effect::Ask { ticket, question, deadline } => {

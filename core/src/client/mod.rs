@@ -96,7 +96,8 @@ impl Client {
     pub async fn close(self, patience: Duration) -> usize {
         let until = self.inner.clock.now() + patience;
         let drained = Arc::new(background::Drained::default());
-        let command = background::BackgroundCommand::Drain { until, drained: Arc::clone(&drained) };
+        let said = background::Said(Arc::clone(&drained));
+        let command = background::BackgroundCommand::Drain { until, drained: said };
         if self.inner.background.is_closed() {
             return 0;
         }

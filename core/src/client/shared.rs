@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
@@ -67,11 +67,15 @@ impl Facts for SpaceState {
 
 /// The streams of all stores, by store: read at each call, changed when a store comes, moves or goes.
 #[derive(Debug, Default)]
-pub(crate) struct Stores(ArcSwap<Vec<(StoreId, Arc<Mailbox<StreamCommand>>)>>);
+pub(crate) struct Stores {
+    table: ArcSwap<Vec<(StoreId, Arc<Mailbox<StreamCommand>>)>>,
+    /// A stream that is started from now on ends at once.
+    closed: AtomicBool,
+}
 
 impl Stores {
     fn with<T>(&self, store: StoreId, then: impl FnOnce(&Mailbox<StreamCommand>) -> T) -> Option<T> {
-        let table = self.0.load();
+        let table = self.table.load();
         let at = table.binary_search_by_key(&store, |entry| entry.0).ok()?;
         Some(then(&table[at].1))
     }
@@ -93,7 +97,7 @@ impl Stores {
     }
 
     fn change(&self, store: StoreId, mailbox: Option<&Arc<Mailbox<StreamCommand>>>) {
-        let before = self.0.rcu(|table| {
+        let before = self.table.rcu(|table| {
             let mut table = table.as_ref().clone();
             table.retain(|entry| entry.0 != store);
             if let Some(mailbox) = mailbox {
@@ -105,10 +109,16 @@ impl Stores {
         if let Ok(at) = before.binary_search_by_key(&store, |entry| entry.0) {
             before[at].1.shut();
         }
+        if self.closed.load(Ordering::SeqCst)
+            && let Some(mailbox) = mailbox
+        {
+            mailbox.shut();
+        }
     }
 
     fn shut(&self) {
-        for (_, mailbox) in self.0.load().iter() {
+        self.closed.store(true, Ordering::SeqCst);
+        for (_, mailbox) in self.table.load().iter() {
             mailbox.shut();
         }
     }

@@ -67,8 +67,6 @@ impl std::fmt::Debug for Tls {
 pub struct Config {
     /// What a call may take when it names no deadline of its own.
     pub deadline: Duration,
-    /// What one attempt of a request may take. client-go: `ReadTimeoutShort`.
-    pub attempt_timeout: Duration,
     /// How long `connect` tries to reach PD.
     pub connect_timeout: Duration,
     /// What one request to PD may take. pd: `opt/option.go: defaultPDTimeout`.
@@ -103,7 +101,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(40),
-            attempt_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             pd_timeout: Duration::from_secs(3),
             region_ttl: Duration::from_secs(600),

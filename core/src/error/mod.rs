@@ -135,11 +135,8 @@ impl Error {
         match self {
             Self::Input(_) | Self::Region { .. } | Self::Server { .. } => ErrorKind::Invalid,
             Self::Interrupted { why: Interrupt::Deadline, .. } => ErrorKind::Timeout,
-            Self::Interrupted { why: Interrupt::Killed, .. } => ErrorKind::Cancelled,
-            Self::Interrupted { why: Interrupt::Closed, .. } | Self::Transport { .. } => {
-                ErrorKind::Unavailable
-            }
-            Self::Exhausted { .. } => ErrorKind::Unavailable,
+            Self::Interrupted { why: Interrupt::Killed | Interrupt::Closed, .. } => ErrorKind::Cancelled,
+            Self::Transport { .. } | Self::Exhausted { .. } => ErrorKind::Unavailable,
             Self::Service(error) => error.kind(),
             Self::Txn(error) => error.kind(),
             Self::Overloaded { .. } => ErrorKind::Retry,

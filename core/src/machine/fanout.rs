@@ -51,7 +51,12 @@ impl<M: Machine> Fanout<M> {
                 self.live.insert(scope, child);
             }
             let Some(scope) = cx.op.scopes.next_woken(own) else {
-                return if self.live.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+                if !self.live.is_empty() {
+                    return Poll::Pending;
+                }
+                self.scope = None;
+                cx.op.close(own);
+                return Poll::Ready(None);
             };
             let Some(child) = self.live.get_mut(&scope) else { continue };
             if let Poll::Ready(output) = child.step(&mut cx.within(scope)) {

@@ -12,7 +12,8 @@ use crossbeam_queue::SegQueue;
 /// Pushing never blocks and never calls a runtime. Once closed, what is pushed is dropped at once, and with it the
 /// asker inside, who then learns that the client is closed.
 pub struct Mailbox<C> {
-    queue: SegQueue<C>,
+    /// With whether somebody waits for the command.
+    queue: SegQueue<(bool, C)>,
     waker: AtomicWaker,
     closed: AtomicBool,
     /// Commands inside that somebody waits for.
@@ -42,19 +43,17 @@ impl<C> Mailbox<C> {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(command);
         }
-        self.push(command);
+        self.push(true, command);
         Ok(())
     }
 
     /// Hands over a command that nobody waits for: never refused.
     pub fn tell(&self, command: C) {
-        // Counted like the others so that taking one need not know which kind it was.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.push(command);
+        self.push(false, command);
     }
 
-    fn push(&self, command: C) {
-        self.queue.push(command);
+    fn push(&self, waited_for: bool, command: C) {
+        self.queue.push((waited_for, command));
         if self.closed.load(Ordering::SeqCst) {
             while self.take().is_some() {}
             return;
@@ -65,8 +64,10 @@ impl<C> Mailbox<C> {
     /// The next command.
     #[must_use]
     pub fn take(&self) -> Option<C> {
-        let command = self.queue.pop()?;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let (waited_for, command) = self.queue.pop()?;
+        if waited_for {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         Some(command)
     }
 

@@ -115,18 +115,11 @@ impl Scopes {
         }
     }
 
-    /// Forgets every scope but the root; generations go on.
+    /// Forgets every scope but the root. Late completions find nothing by their tickets' generation.
     pub(super) fn reset(&mut self) {
-        if self.all.len() == 1 {
-            self.all[0].woken.clear();
-            self.all[0].tickets = 0;
-            return;
-        }
         self.free.clear();
-        for (index, node) in self.all.iter_mut().enumerate().skip(1) {
-            *node = Node::new(None, node.generation.wrapping_add(1));
-            self.free.push(u32::try_from(index).unwrap_or(u32::MAX));
-        }
-        self.all[0] = Node::new(None, 0);
+        self.all.truncate(1);
+        self.all[0].woken.clear();
+        self.all[0].tickets = 0;
     }
 }

@@ -8,7 +8,7 @@ use atomic_waker::AtomicWaker;
 use crossbeam_queue::SegQueue;
 
 use super::completion::Completion;
-use super::fault::{Fault, Interrupt};
+use super::fault::{Fault, Interrupt, TransportClass, TransportFault};
 use super::ticket::TicketId;
 
 /// An inbox and the waker of the one who drains it. Pooled: a call allocates nothing for it.
@@ -56,13 +56,22 @@ impl fmt::Debug for Seat {
 pub struct Asker {
     seat: Option<Arc<Seat>>,
     ticket: TicketId,
+    /// Waits for a store's stream, which can end without the client.
+    of_store: bool,
 }
 
 impl Asker {
     /// The ticket of `seat` that waits.
     #[must_use]
     pub fn new(seat: Arc<Seat>, ticket: TicketId) -> Self {
-        Self { seat: Some(seat), ticket }
+        Self { seat: Some(seat), ticket, of_store: false }
+    }
+
+    /// One that waits for a store: dropped, it answers that the request may be lost. Whether the client is closed its
+    /// next pause finds out.
+    #[must_use]
+    pub fn of_store(seat: Arc<Seat>, ticket: TicketId) -> Self {
+        Self { seat: Some(seat), ticket, of_store: true }
     }
 
     /// Whether this is the asker that `other` names.
@@ -87,7 +96,13 @@ impl Asker {
 impl Drop for Asker {
     fn drop(&mut self) {
         if let Some(seat) = self.seat.take() {
-            seat.deliver(self.ticket, Completion::Fault(Fault::Interrupted(Interrupt::Closed)));
+            let fault = match self.of_store {
+                true => {
+                    Fault::Transport(TransportFault::new(TransportClass::Lost, "the store's stream ended"))
+                }
+                false => Fault::Interrupted(Interrupt::Closed),
+            };
+            seat.deliver(self.ticket, Completion::Fault(fault));
             seat.wake();
         }
     }

@@ -103,6 +103,8 @@ pub struct Entry {
     life: u64,
     /// Index into `peers` of the one to talk to.
     leader: AtomicUsize,
+    /// The one it began with.
+    first: usize,
     /// [`FRESH`], or the number of the first reason not to use it.
     stale: AtomicU8,
     /// No access lengthens its life: something in it is suspect, so it is loaded again at the latest then.
@@ -128,6 +130,7 @@ impl Entry {
             version: found.info.version,
             range: found.info.range,
             leader: AtomicUsize::new(leader),
+            first: leader,
             peers,
             expires: AtomicU64::new(expires.0),
             life: expires.0.saturating_sub(now.0),
@@ -242,7 +245,11 @@ impl Entry {
             return false;
         }
         let next = next_voter(self.peers(), at);
-        next != at && self.leader.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if next == self.first {
+            // Nobody is left who was not tried: PD may know other peers by now.
+            return self.invalidate(StaleReason::Other);
+        }
+        self.leader.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Takes buckets that are newer than those it has.

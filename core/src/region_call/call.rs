@@ -37,8 +37,8 @@ use prost::Message;
 use super::classify::{Reaction, Situation, Verdict, classify, classify_transport};
 use crate::backoff::{Attempts, Kind};
 use crate::codec::Mode;
-use crate::error::Error;
-use crate::machine::{Attempt, Cx, Fault, Fired, Place, Ticket};
+use crate::error::{Error, ServiceError};
+use crate::machine::{Attempt, Cx, Fault, Fired, Place, Ticket, TransportClass, TransportFault};
 use crate::request::{Command, Request, response};
 use crate::types::{Key, Located, RegionVersion};
 
@@ -184,7 +184,7 @@ impl RegionCall {
             let next = match &self.phase {
                 Phase::Locating => self.locate(cx),
                 Phase::Loading { region } => match ready!(cx.take(region)) {
-                    // Located again through the directory: the answer may be older than what it has by now.
+                    // PD's answer itself: should it be older than the truth, the store says so.
                     Ok(located) => self.found(located, cx),
                     Err(fault) => Err(self.fail(fault)),
                 },
@@ -262,10 +262,17 @@ impl RegionCall {
     }
 
     fn no_answer(&mut self, fault: Fault, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {
-        let Fault::Transport(fault) = fault else {
-            // An interrupt: the request is on its way, or was executed.
-            self.lost |= matches!(fault, Fault::Interrupted(_) | Fault::Late(_));
-            return Err(self.fail(fault));
+        let fault = match fault {
+            Fault::Transport(fault) => fault,
+            // Nothing was sent, and the store's regions are elsewhere by now.
+            Fault::Refused(error @ ServiceError::StoreRemoved { .. }) => {
+                TransportFault::new(TransportClass::Unreachable, error.to_string())
+            }
+            fault => {
+                // An interrupt: the request is on its way, or was executed.
+                self.lost |= matches!(fault, Fault::Interrupted(_) | Fault::Late(_));
+                return Err(self.fail(fault));
+            }
         };
         self.lost |= fault.class.may_have_happened();
         let verdict = classify_transport(&fault, &self.situation(to));

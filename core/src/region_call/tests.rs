@@ -412,7 +412,18 @@ fn retries_end_with_the_budget_and_its_account() {
     let mut s = Script::given(by_key(), regions(&[region(1, 5, "", "", 1)]));
     let mut sent = 0;
     let error = loop {
-        let (ticket, ..) = s.expect_command(crate::request::Command::RawGet);
+        let ticket = match s.next_wanted() {
+            crate::machine::script::Wanted::Call(ticket) => ticket,
+            crate::machine::script::Wanted::Region(ticket) => {
+                // Every peer failed: PD is asked, and knows no others.
+                let loaded = [region(1, 5, "", "", 1)].into();
+                s.facts_report(&Feedback::Loaded { regions: loaded, expires: Instant::FAR });
+                let to = Located { region: version(1, 5), peer: PeerId(11), store: StoreId(1) };
+                s.answer(ticket, crate::machine::Answer::Region(to));
+                continue;
+            }
+            _ => panic!("a call or a region"),
+        };
         sent += 1;
         s.fail(ticket, TransportClass::Unreachable);
         s.expect_report();
@@ -526,4 +537,19 @@ fn pd_that_knows_less_than_the_directory_is_asked_again_after_growing_pauses() {
     s.answer(ask, crate::machine::Answer::Region(to));
     let (found, span) = s.done().0.unwrap();
     assert_eq!((found.region, span), (now.version, now.range));
+}
+
+#[test]
+fn a_removed_store_is_passed_over_like_one_that_cannot_be_reached() {
+    let mut s = Script::given(by_key(), regions(&[region(1, 5, "", "", 1)]));
+    let (ticket, ..) = s.expect_call(StoreId(1));
+    let gone = crate::error::ServiceError::StoreRemoved { store: StoreId(1) };
+    s.complete(ticket, crate::machine::Completion::Fault(crate::machine::Fault::Refused(gone)));
+    let unreachable = Feedback::Unreachable { store: StoreId(1), region: version(1, 5) };
+    assert_eq!(s.expect_report(), unreachable);
+    let timer = s.expect_timer();
+    s.fire(timer);
+    let (ticket, ..) = s.expect_call(StoreId(2));
+    s.reply(ticket, &value("v"));
+    assert!(s.done().0.is_ok());
 }

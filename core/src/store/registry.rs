@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::error::ServiceError;
 use crate::machine::{
-    Address, Answer, Asker, Completion, Fault, Input, Service, ServiceCx, ServiceEffect, TicketId,
+    Address, Answer, Asker, Completion, Fault, Input, Interrupt, Service, ServiceCx, ServiceEffect, TicketId,
     TransportClass, TransportFault,
 };
 use crate::pd::{PdQuery, PdReply, StoreInfo, StoreState};
@@ -181,7 +181,7 @@ impl Registry {
                 Err(Fault::Refused(unnamed(store)))
             }
             Completion::Answer(Answer::Pd(PdReply::Store(info))) => Ok(info.filter(is_there)),
-            Completion::Fault(fault) => Err(fault),
+            Completion::Fault(fault) => Err(unsent(store, fault)),
             other => Err(Fault::Refused(unexpected(&other))),
         };
         let Some(state) = self.stores.remove(&store) else { return };
@@ -230,7 +230,7 @@ impl Registry {
                 match command {
                     StreamCommand::Call { asker, deadline, .. } if deadline <= now => {
                         let detail = format!("PD did not name the address of store {store}");
-                        let fault = TransportFault::new(TransportClass::TimedOut, detail);
+                        let fault = TransportFault::new(TransportClass::Unreachable, detail);
                         cx.answer(asker, Completion::Fault(Fault::Transport(fault)));
                     }
                     StreamCommand::Call { deadline, .. } => {
@@ -258,6 +258,17 @@ fn has_no_address(info: &StoreInfo) -> bool {
 
 fn unnamed(store: StoreId) -> ServiceError {
     ServiceError::Corrupt { address: "PD".into(), detail: format!("store {store} without an address").into() }
+}
+
+/// What held calls learn of PD's failure: whatever it was, they were not sent, and their own time is not over.
+fn unsent(store: StoreId, fault: Fault) -> Fault {
+    match fault {
+        Fault::Overloaded | Fault::Refused(_) | Fault::Interrupted(Interrupt::Closed) => fault,
+        other => {
+            let detail = format!("address of store {store}: {other}");
+            Fault::Transport(TransportFault::new(TransportClass::Unreachable, detail))
+        }
+    }
 }
 
 fn removed(store: StoreId) -> Fault {

@@ -180,7 +180,7 @@ fn held_calls_keep_their_deadlines_and_can_withdraw() {
     s.now = Instant(10);
     s.input(Input::Timer(RegistryTimer::Deadline));
     let (n, Fault::Transport(fault)) = fault(&mut s) else { panic!("a transport fault") };
-    assert_eq!((n, fault.class), (1, TransportClass::TimedOut));
+    assert_eq!((n, fault.class), (1, TransportClass::Unreachable), "it was not sent");
     let query = asked(&mut s);
     s.input(Input::Done(query, store("a:1", StoreState::Up)));
     assert!(matches!(special(&mut s), RegistryEffect::Launch { .. }));

@@ -74,6 +74,8 @@ pub struct StreamConfig {
     pub max_batch: usize,
     /// A frame of this many bytes takes no further request.
     pub max_frame_bytes: usize,
+    /// Requests that wait for the stream to take them at the most; more are refused at once.
+    pub max_queued: usize,
     /// The first pause after a stream could not be opened; doubles each time.
     pub reconnect_base: Duration,
     /// The longest pause.
@@ -85,6 +87,7 @@ impl Default for StreamConfig {
         Self {
             max_batch: 128,
             max_frame_bytes: 4 << 20,
+            max_queued: 1 << 16,
             reconnect_base: Duration::from_millis(100),
             reconnect_cap: Duration::from_secs(2),
         }
@@ -151,6 +154,10 @@ impl StoreStream {
     }
 
     fn call(&mut self, call: Call, cx: &mut Cx<'_>) {
+        if self.queue.len() >= self.config.max_queued {
+            cx.answer(call.asker, Completion::Fault(Fault::Overloaded));
+            return;
+        }
         if let State::Down { until, last } = &self.state {
             if let Some(fault) = last
                 && cx.now() < *until
@@ -266,12 +273,16 @@ impl StoreStream {
 
     fn expire(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
-        let over = || Completion::Fault(Fault::Transport(timed_out(&self.address)));
-        let mut earliest = self.flight.expired(now, |asker| cx.answer(asker, over()));
+        let over = |class| {
+            let fault = TransportFault::new(class, Arc::clone(&self.address));
+            Completion::Fault(Fault::Transport(fault))
+        };
+        let mut earliest = self.flight.expired(now, |asker| cx.answer(asker, over(TransportClass::TimedOut)));
         let mut kept = VecDeque::with_capacity(self.queue.len());
         for call in self.queue.drain(..) {
             if call.deadline <= now {
-                cx.answer(call.asker, over());
+                // It was not sent: nobody needs to wonder whether it happened.
+                cx.answer(call.asker, over(TransportClass::Unreachable));
             } else {
                 earliest = Some(earliest.map_or(call.deadline, |at| at.min(call.deadline)));
                 kept.push_back(call);
@@ -298,10 +309,6 @@ impl StoreStream {
 /// The fault of a request that waited for a stream which failed: it was not sent.
 fn unsent(fault: &TransportFault) -> TransportFault {
     TransportFault::new(TransportClass::Unreachable, Arc::clone(&fault.detail))
-}
-
-fn timed_out(address: &Address) -> TransportFault {
-    TransportFault::new(TransportClass::TimedOut, Arc::clone(address))
 }
 
 impl Service for StoreStream {

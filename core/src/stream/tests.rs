@@ -270,7 +270,7 @@ fn a_deadline_answers_sent_and_waiting_requests() {
     s.now = Instant(60);
     s.input(Input::Timer(StreamTimer::Deadline));
     assert_eq!(fault(&mut s), (1, TransportClass::TimedOut));
-    assert_eq!(fault(&mut s), (2, TransportClass::TimedOut));
+    assert_eq!(fault(&mut s), (2, TransportClass::Unreachable), "it was not sent");
     assert!(matches!(s.effect(), ServiceEffect::Arm(StreamTimer::Deadline, Instant(90))));
     s.expect_nothing();
 }
@@ -290,6 +290,17 @@ fn a_withdrawn_request_is_not_sent_and_its_answer_not_delivered() {
     s.input(Input::Writable(stream));
     s.input(Input::Idle);
     s.expect_nothing();
+}
+
+#[test]
+fn more_requests_than_may_wait_are_refused_at_once() {
+    let config = StreamConfig { max_queued: 2, ..StreamConfig::default() };
+    let mut s = ServiceScript::given(StoreStream::new("store:1".into(), config));
+    for n in 1..=3 {
+        s.command(call(&s, n, "k", Instant::FAR));
+    }
+    assert!(matches!(s.answered(), Some((3, Completion::Fault(Fault::Overloaded)))));
+    assert!(s.answered().is_none());
 }
 
 #[test]

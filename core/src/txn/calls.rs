@@ -92,7 +92,7 @@ impl fmt::Debug for Beginning {
 }
 
 /// A [`Transaction::commit`] to be awaited. Dropping it without awaiting sends nothing.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a commit does nothing until it is awaited"]
 pub struct Commit {
     common: Common,

@@ -195,7 +195,9 @@ impl CommitMachine {
                 if self.renews && is_primary && pushed_ms <= PUSHED_MOST_MS {
                     return Ok(Some(Phase::AskingTs(cx.timestamp())));
                 }
-                Err(known(asked.error(Refusal::CommitTsExpired { key, attempted, min_commit_ts })))
+                let error = asked.error(Refusal::CommitTsExpired { key, attempted, min_commit_ts });
+                // The refusal of a neighbour says nothing of an earlier copy of the request.
+                Err(Failure { error, may_have_happened: lost && !is_primary })
             }
             gone @ Refusal::LockNotFound { .. } => Err(known(asked.error(gone))),
             other => Err(Failure { error: asked.error(other), may_have_happened: lost }),
