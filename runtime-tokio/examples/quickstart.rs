@@ -3,6 +3,8 @@
 //! `cargo run --release --example quickstart [FILE]` starts a cluster in memory, or uses the one whose PD is at
 //! `TIKV_PD=host:port,…`. All its keys begin with `quickstart/`.
 
+#![allow(clippy::print_stdout, reason = "a program that shows what it does")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let started = Instant::now();
-    let text = std::fs::read_to_string(std::env::args().nth(1).unwrap_or("Cargo.lock".into()))?;
+    let text = std::fs::read_to_string(std::env::args().nth(1).unwrap_or_else(|| "Cargo.lock".into()))?;
     let mut embedded = None;
     let pd: Vec<String> = match std::env::var("TIKV_PD") {
         Ok(pd) => pd.split(',').map(str::to_owned).collect(),

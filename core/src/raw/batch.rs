@@ -99,7 +99,7 @@ impl<B: Batch> BatchMachine<B> {
     }
 
     /// Puts what waits to work, as far as its regions are known.
-    fn group(&mut self, cx: &mut Cx<'_>) {
+    fn group(&mut self, cx: &Cx<'_>) {
         let (groups, rest) = by_region(std::mem::take(&mut self.waiting), B::key, cx);
         for group in groups {
             for items in parts(group.items, PART_KEYS, PART_BYTES, B::bytes) {
