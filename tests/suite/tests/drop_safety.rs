@@ -170,7 +170,7 @@ fn calls_can_be_made_and_dropped_on_a_plain_thread() {
 fn closed<T: std::fmt::Debug>(ended: Result<T, Error>) {
     let error = ended.unwrap_err();
     assert!(matches!(error, Error::Interrupted { why: Interrupt::Closed, .. }), "{error:?}");
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[test]
