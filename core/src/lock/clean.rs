@@ -7,10 +7,10 @@ use std::task::{Poll, ready};
 use tikv_proto::kvrpcpb as pb;
 
 use super::classify::{Asked, classify};
-use super::spread::KeyBatches;
 use crate::error::Error;
 use crate::machine::{Cx, Fanout, Machine};
-use crate::region_call::Reply;
+use crate::region_call::spread::Batches;
+use crate::region_call::{Cut, Reply};
 use crate::request::{Profile, Request};
 use crate::types::{Key, Timestamp};
 
@@ -55,14 +55,14 @@ pub struct Cleaning {
 struct CleanOne {
     cleaning: Cleaning,
     redacted: bool,
-    batches: KeyBatches,
+    batches: Batches<Key>,
 }
 
 impl CleanOne {
     fn new(mut cleaning: Cleaning, redacted: bool) -> Self {
         cleaning.keys.sort_unstable();
         cleaning.keys.dedup();
-        let batches = KeyBatches::new(OPERATION, std::mem::take(&mut cleaning.keys), AT_ONCE);
+        let batches = Batches::new(OPERATION, std::mem::take(&mut cleaning.keys), Cut::TXN, AT_ONCE);
         Self { cleaning, redacted, batches }
     }
 

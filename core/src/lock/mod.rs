@@ -12,8 +12,7 @@
 //!
 //! * [`model`]: a lock, and how long it lives; [`classify`](mod@classify): key errors;
 //! * `status`: asks the primary; `recover`: asks the secondaries of an async commit; `settle`: both, for one transaction;
-//! * `resolve`: all locks of one answer; [`clean`]: removes locks whose owner is decided; `meet`: the whole, with pauses;
-//! * `spread`: keys over regions, one child a batch: of this the batches of `snapshot` and `txn` are made, too.
+//! * `resolve`: all locks of one answer; [`clean`]: removes locks whose owner is decided; `meet`: the whole, with pauses.
 //!
 //! What is not here yet: a status cache that operations share (it needs a fact and a report of its own in the kernel), so each
 //! operation asks the primary once more; joining of equal questions that are under way.
@@ -27,7 +26,6 @@ pub mod model;
 pub(crate) mod recover;
 pub(crate) mod resolve;
 pub(crate) mod settle;
-pub(crate) mod spread;
 pub(crate) mod status;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -19,11 +19,11 @@ use std::task::{Poll, ready};
 use tikv_proto::kvrpcpb as pb;
 
 use super::classify::{Asked, classify};
-use super::spread::KeyBatches;
 use super::status::AsyncPrimary;
 use crate::error::Error;
 use crate::machine::Cx;
-use crate::region_call::Reply;
+use crate::region_call::spread::Batches;
+use crate::region_call::{Cut, Reply};
 use crate::request::{Profile, Request};
 use crate::types::{Key, Timestamp};
 
@@ -99,7 +99,7 @@ pub(crate) struct Recover {
     start_ts: Timestamp,
     primary: AsyncPrimary,
     redacted: bool,
-    batches: KeyBatches,
+    batches: Batches<Key>,
     answers: Vec<Answered>,
 }
 
@@ -108,7 +108,7 @@ impl Recover {
         let mut keys = primary.secondaries.clone();
         keys.sort_unstable();
         keys.dedup();
-        let batches = KeyBatches::new(OPERATION, keys, AT_ONCE);
+        let batches = Batches::new(OPERATION, keys, Cut::TXN, AT_ONCE);
         Self { start_ts, primary, redacted, batches, answers: Vec::new() }
     }
 

@@ -80,6 +80,14 @@ impl Asker {
         self.ticket == other.ticket && self.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(seat, &other.seat))
     }
 
+    /// Whether this is one of the askers that `others` name, which are sorted.
+    #[must_use]
+    pub fn is_among(&self, others: &[Withdrawn]) -> bool {
+        let Some(seat) = &self.seat else { return false };
+        let name = (Arc::as_ptr(seat).addr(), self.ticket);
+        others.binary_search_by_key(&name, Withdrawn::name).is_ok()
+    }
+
     /// Delivers the answer; the returned seat is to be woken when the whole frame is distributed.
     pub fn answer(mut self, completion: Completion) -> Option<Arc<Seat>> {
         let seat = self.seat.take()?;
@@ -120,5 +128,11 @@ impl Withdrawn {
     #[must_use]
     pub fn new(seat: Arc<Seat>, ticket: TicketId) -> Self {
         Self { seat, ticket }
+    }
+
+    /// What to sort by for [`Asker::is_among`]. The order means nothing, and decides nothing but how names are found.
+    #[must_use]
+    pub fn name(&self) -> (usize, TicketId) {
+        (Arc::as_ptr(&self.seat).addr(), self.ticket)
     }
 }

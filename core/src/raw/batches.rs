@@ -4,9 +4,15 @@ use tikv_proto::kvrpcpb as pb;
 
 use super::batch::Batch;
 use crate::error::Error;
-use crate::region_call::Reply;
+use crate::region_call::{Cut, Reply};
 use crate::request::{Profile, Request};
 use crate::types::{Key, KvPair, ShownKey, Value};
+
+/// Requests of keys alone. client-go: `rawkv/rawkv.go: rawBatchPairCount`.
+const KEYS: Cut = Cut { count: 512, bytes: usize::MAX };
+
+/// Requests with values. client-go: `rawkv/rawkv.go: rawBatchPutSize`.
+const PAIRS: Cut = Cut { bytes: 16 << 10, ..KEYS };
 
 /// Values of keys, in the order of the keys; a key may be there twice.
 ///
@@ -39,14 +45,7 @@ impl Batch for BatchGet {
     type Item = Key;
     type Output = Vec<Option<Value>>;
     const OPERATION: &'static str = "raw batch get";
-
-    fn key(item: &Key) -> &Key {
-        item
-    }
-
-    fn bytes(_: &Key) -> usize {
-        0
-    }
+    const CUT: Cut = KEYS;
 
     fn request(&self, items: &[Key]) -> Request {
         let keys = items.iter().map(|key| key.0.clone()).collect();
@@ -116,14 +115,7 @@ impl Batch for BatchPut {
     type Item = KvPair;
     type Output = ();
     const OPERATION: &'static str = "raw batch put";
-
-    fn key(item: &KvPair) -> &Key {
-        &item.key
-    }
-
-    fn bytes(item: &KvPair) -> usize {
-        item.key.len() + item.value.len()
-    }
+    const CUT: Cut = PAIRS;
 
     fn request(&self, items: &[KvPair]) -> Request {
         let pair = |pair: &KvPair| pb::KvPair {
@@ -173,14 +165,7 @@ impl Batch for BatchDelete {
     type Item = Key;
     type Output = ();
     const OPERATION: &'static str = "raw batch delete";
-
-    fn key(item: &Key) -> &Key {
-        item
-    }
-
-    fn bytes(_: &Key) -> usize {
-        0
-    }
+    const CUT: Cut = KEYS;
 
     fn request(&self, items: &[Key]) -> Request {
         let message = pb::RawBatchDeleteRequest {

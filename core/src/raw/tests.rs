@@ -13,7 +13,7 @@ use super::scan::{Scan, ScanMachine};
 use super::single::{DeleteMachine, GetMachine, PutMachine};
 use crate::codec::Mode;
 use crate::error::Error;
-use crate::machine::script::{Script, Wanted};
+use crate::machine::script::Script;
 use crate::machine::{Answer, Attempt, Facts, Feedback, Place, Question, TicketId};
 use crate::region::Directory;
 use crate::request::{Command, Request};
@@ -441,8 +441,10 @@ proptest! {
 #[test]
 fn a_dropped_batch_gives_back_every_ticket() {
     let mut s = Script::given(batch_get(&["a", "n", "z"], 8), known(&layout(&["m"])[..1]));
-    let Wanted::Region(load) = s.next_wanted() else { panic!("loads the unknown region") };
-    let Wanted::Call(call) = s.next_wanted() else { panic!("asks the known one") };
+    // The regions that are not known are asked for together.
+    let range = KeyRange { start: "n".into(), end: Key::from("z").next() };
+    let load = s.expect_ask(&Question::Regions { range, limit: 2 });
+    let (call, ..) = s.expect_call(StoreId(1));
     s.abandon();
     s.expect_cancel(load);
     s.expect_cancel(call);

@@ -172,6 +172,13 @@ impl RegionCall {
         self
     }
 
+    /// Says that the request repeats one that was sent before: the store may look for what that one left.
+    #[must_use]
+    pub fn repeating(mut self) -> Self {
+        self.sent = self.sent.max(1);
+        self
+    }
+
     /// How often the call was set back so far.
     #[must_use]
     pub fn attempts(&self) -> &Attempts {

@@ -3,7 +3,7 @@
 //! [`RegionCall`] locates, sends, classifies what comes back, backs off and sends again. [`classify`](mod@classify) holds
 //! the whole table of region errors as one pure function, [`classify_read`](mod@classify_read) what a read that may go to any
 //! replica changes of it. [`group`] puts keys together by region; [`FindRegion`] finds one
-//! region with its range.
+//! region with its range; `spread` carries many items to all their regions, one child a batch.
 //!
 //! client-go: `internal/locate/region_request.go`.
 
@@ -15,8 +15,10 @@ mod classify_tests;
 mod find;
 pub mod group;
 mod region_error;
+pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
 
 pub use call::{RegionCall, Reply, Route, Unanswered};
 pub use find::FindRegion;
+pub use spread::{Cut, Keyed};

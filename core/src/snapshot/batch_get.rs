@@ -19,10 +19,10 @@ use tikv_proto::kvrpcpb as pb;
 use super::view::{View, keys};
 use crate::backoff::Attempts;
 use crate::error::Error;
-use crate::lock::spread::Spread;
 use crate::lock::{Lock, LockSets, Refusal, classify};
 use crate::machine::{Cx, Machine};
 use crate::region_call::group::parts;
+use crate::region_call::spread::Spread;
 use crate::region_call::{RegionCall, Reply, Route, Unanswered};
 use crate::types::{Key, KvPair, RegionVersion, Timestamp, Value};
 

@@ -51,15 +51,14 @@ impl Flight {
         Some((sent.tag, sent.asker))
     }
 
-    /// Forgets a request whose operation does not wait any more.
-    pub(super) fn withdraw(&mut self, who: &Withdrawn) -> bool {
-        let slot = self.slots.iter().position(|sent| sent.as_ref().is_some_and(|sent| sent.asker.is(who)));
-        let Some(slot) = slot else { return false };
-        if let Some(sent) = self.slots[slot].take() {
-            sent.asker.forget();
-            self.free.push(slot);
+    /// Forgets the requests of operations that do not wait any more, which are sorted.
+    pub(super) fn withdraw(&mut self, gone: &[Withdrawn]) {
+        for (slot, entry) in self.slots.iter_mut().enumerate() {
+            if let Some(sent) = entry.take_if(|sent| sent.asker.is_among(gone)) {
+                sent.asker.forget();
+                self.free.push(slot);
+            }
         }
-        true
     }
 
     /// Takes out every request whose deadline is over; and the earliest deadline of those that stay.

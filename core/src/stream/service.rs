@@ -20,6 +20,7 @@
 //! | Open | item | answers the operations of that frame, each woken once |
 //! | Open | closed | answers what was sent as lost; what was not sent stays and a new stream opens |
 //! | any | deadline | answers requests whose deadline is over |
+//! | any | withdrawn | is forgotten at the next idle, before anything is sent |
 //!
 //! Sources: client-go: `internal/client/client_batch.go`, `conn_batch.go`; TiKV: `src/server/service/kv.rs`.
 
@@ -128,6 +129,8 @@ pub struct StoreStream {
     flight: Flight,
     writer: FrameWriter,
     reader: FrameReader,
+    /// Operations that do not wait any more.
+    withdrawn: Vec<Withdrawn>,
     /// What the deadline timer is armed for.
     armed: Option<Instant>,
     /// Openings that failed one after the other.
@@ -148,6 +151,7 @@ impl StoreStream {
             flight: Flight::default(),
             writer: FrameWriter::default(),
             reader: FrameReader::default(),
+            withdrawn: Vec::new(),
             armed: None,
             failures: 0,
         }
@@ -295,14 +299,25 @@ impl StoreStream {
         }
     }
 
-    fn withdraw(&mut self, who: &Withdrawn) {
-        if let Some(at) = self.queue.iter().position(|call| call.asker.is(who)) {
-            if let Some(call) = self.queue.remove(at) {
-                call.asker.forget();
-            }
-        } else {
-            self.flight.withdraw(who);
+    /// Forgets the requests that were withdrawn since the last pass, all in one: many that are dropped at once would each
+    /// look through all that are in flight.
+    fn forget(&mut self) {
+        if self.withdrawn.is_empty() {
+            return;
         }
+        self.withdrawn.sort_unstable_by_key(Withdrawn::name);
+        let gone = &self.withdrawn;
+        let mut kept = VecDeque::with_capacity(self.queue.len());
+        for call in self.queue.drain(..) {
+            if call.asker.is_among(gone) {
+                call.asker.forget();
+            } else {
+                kept.push_back(call);
+            }
+        }
+        self.queue = kept;
+        self.flight.withdraw(gone);
+        self.withdrawn.clear();
     }
 }
 
@@ -321,12 +336,15 @@ impl Service for StoreStream {
             Input::Command(StreamCommand::Call { asker, attempt, request, deadline }) => {
                 self.call(Call { asker, attempt, request, deadline }, cx);
             }
-            Input::Command(StreamCommand::Withdraw(who)) => self.withdraw(&who),
+            Input::Command(StreamCommand::Withdraw(who)) => self.withdrawn.push(who),
             Input::Writable(stream) => self.writable(stream, cx),
             Input::Item(stream, frame) => self.item(stream, &frame, cx),
             Input::Closed(stream, fault) => self.closed(stream, &fault, cx),
             Input::Timer(StreamTimer::Deadline) => self.expire(cx),
-            Input::Idle => self.flush(cx),
+            Input::Idle => {
+                self.forget();
+                self.flush(cx);
+            }
             // A stream asks nobody.
             Input::Done(..) => {}
         }

@@ -286,9 +286,33 @@ fn a_withdrawn_request_is_not_sent_and_its_answer_not_delivered() {
         let who = s.withdrawn(n);
         s.input(Input::Command(StreamCommand::Withdraw(who)));
     }
+    // All that were dropped together are forgotten in one pass, before anything is sent.
+    s.input(Input::Idle);
+    s.expect_nothing();
     answer(&mut s, stream, &[(id, "late")]);
     s.input(Input::Writable(stream));
     s.input(Input::Idle);
+    s.expect_nothing();
+}
+
+#[test]
+fn withdrawing_takes_out_those_that_are_named_and_no_others() {
+    let mut s = given();
+    let stream = open(&mut s);
+    for n in 1..=6 {
+        s.input(Input::Command(call(&s, n, "k", Instant::FAR)));
+    }
+    s.input(Input::Idle);
+    let ids = sent(&mut s).request_ids;
+    for n in [5, 2, 9] {
+        let who = s.withdrawn(n);
+        s.input(Input::Command(StreamCommand::Withdraw(who)));
+    }
+    s.input(Input::Idle);
+    let answers: Vec<_> = ids.iter().map(|&id| (id, "v")).collect();
+    answer(&mut s, stream, &answers);
+    let answered: Vec<_> = (0..4).map(|_| value(&mut s).0).collect();
+    assert_eq!(answered, [1, 3, 4, 6]);
     s.expect_nothing();
 }
 

@@ -9,9 +9,9 @@ use super::primary::PrimaryCall;
 use crate::error::Error;
 use crate::lock::classify;
 use crate::lock::classify::Asked;
-use crate::lock::spread::KeyBatches;
 use crate::machine::{Cx, Machine};
-use crate::region_call::Reply;
+use crate::region_call::spread::Batches;
+use crate::region_call::{Cut, Reply};
 use crate::request::{Profile, Request};
 use crate::types::{Key, Timestamp};
 
@@ -44,7 +44,7 @@ pub struct CommitSecondaries {
     start_ts: Timestamp,
     commit_ts: Timestamp,
     primary: Key,
-    batches: KeyBatches,
+    batches: Batches<Key>,
     failed: usize,
 }
 
@@ -58,7 +58,7 @@ impl CommitSecondaries {
         keys: Vec<Key>,
         limit: usize,
     ) -> Self {
-        let batches = KeyBatches::new("commit secondaries", keys, limit);
+        let batches = Batches::new("commit secondaries", keys, Cut::TXN, limit);
         Self { start_ts, commit_ts, primary, batches, failed: 0 }
     }
 }
@@ -85,7 +85,7 @@ const ROLL_BACK: &str = "roll back";
 #[derive(Debug)]
 enum Phase {
     Primary(PrimaryCall),
-    Others(KeyBatches),
+    Others(Batches<Key>),
 }
 
 /// Rolls a transaction back that will never be committed: its primary first, so that nobody who meets another of its locks
@@ -141,7 +141,7 @@ impl Machine for RollBack {
                         ready!(call.step(cx, request)).map_err(|failure| failure.error)?;
                     self.check(reply)?;
                     let others = self.keys.get(count..).unwrap_or_default().to_vec();
-                    self.phase = Phase::Others(KeyBatches::new(ROLL_BACK, others, self.limit));
+                    self.phase = Phase::Others(Batches::new(ROLL_BACK, others, Cut::TXN, self.limit));
                 }
                 Phase::Others(batches) => match ready!(batches.next(cx, request)) {
                     Some(end) => {

@@ -41,11 +41,11 @@ use super::primary::{Failure, PrimaryCall};
 use crate::backoff::Attempts;
 use crate::error::{Error, TxnError};
 use crate::lock::classify::Asked;
-use crate::lock::spread::{BATCH_BYTES, Spread};
 use crate::lock::{Refusal, classify};
 use crate::machine::{Cx, Interrupt, Machine, Ticket};
-use crate::region_call::Reply;
-use crate::region_call::group::{Group, parts};
+use crate::region_call::group::Group;
+use crate::region_call::spread::Spread;
+use crate::region_call::{Cut, Keyed, Reply};
 use crate::start::Start;
 use crate::types::{Instant, Key, Timestamp};
 
@@ -89,7 +89,7 @@ struct Prewriting {
     spread: Spread<Mutation, Prewrite>,
     /// What batches were set back before they were grouped again.
     attempts: Attempts,
-    /// A batch was grouped again: sizes of regions are not known any more.
+    /// A batch was grouped again: sizes of regions are not known any more, and a request may repeat one that was sent.
     regrouped: bool,
     /// A batch was begun.
     begun: bool,
@@ -132,7 +132,7 @@ impl CommitMachine {
         // A transaction that only checks has no primary; requests must name one.
         let first = mutations.first().map(|mutation| mutation.key.clone());
         let primary = keys.first().cloned().or(first).unwrap_or_default();
-        let size = mutations.iter().map(Mutation::size).sum();
+        let size = mutations.iter().map(Keyed::bytes).sum();
         let shared = Arc::new(Shared { start_ts, begun, primary, size, redacted });
         let phase = Phase::Prewriting(Box::new(Prewriting {
             shared,
@@ -262,9 +262,13 @@ fn batches(
     // Others go key by key through the locks of a transaction that is small here, which only the first grouping knows.
     let txn_size = if regrouped { u64::MAX } else { u64::try_from(group.items.len()).unwrap_or(u64::MAX) };
     let region = group.to.region;
-    parts(group.items, usize::MAX, BATCH_BYTES, Mutation::size)
+    Cut::TXN
+        .apply(group.items)
         .into_iter()
-        .map(|mutations| Prewrite::new(shared, mutations, region, txn_size, attempts.clone()))
+        .map(|mutations| {
+            let prewrite = Prewrite::new(shared, mutations, region, txn_size, attempts.clone());
+            if regrouped { prewrite.repeating() } else { prewrite }
+        })
         .collect()
 }
 

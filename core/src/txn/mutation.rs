@@ -12,8 +12,8 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb as pb;
 
-use crate::lock::spread::Keyed;
 use crate::membuf::{Change, Entry};
+use crate::region_call::Keyed;
 use crate::types::{Key, Value};
 
 /// What is done to a key.
@@ -53,12 +53,6 @@ impl Mutation {
         Self { key, op }
     }
 
-    /// Bytes of key and value.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.key.len() + self.value().len()
-    }
-
     /// Whether its prewrite leaves a lock, which the commit then replaces.
     #[must_use]
     pub fn locks(&self) -> bool {
@@ -87,6 +81,10 @@ impl Mutation {
 impl Keyed for Mutation {
     fn key(&self) -> &Key {
         &self.key
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value().len()
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Prewrite {
     /// Keys that the transaction locks in the region, for others who resolve its locks.
     txn_size: u64,
     attempts: Attempts,
+    /// These mutations may have been sent before: the store looks for what was left of that.
+    repeats: bool,
     meeting: MeetLocks,
     phase: Phase,
 }
@@ -94,13 +96,20 @@ impl Prewrite {
             region,
             txn_size,
             attempts,
+            repeats: false,
             meeting: MeetLocks::new(asked, Purpose::Write),
             phase: Phase::Ready,
         }
     }
 
+    /// Says that (some of) the mutations may have been sent before. client-go: `prewrite.go: actionPrewrite.retry`.
+    pub(super) fn repeating(mut self) -> Self {
+        self.repeats = true;
+        self
+    }
+
     /// Made anew for each attempt: the locks are to live on from when it is sent.
-    fn call(&self, cx: &Cx<'_>) -> Phase {
+    fn call(&mut self, cx: &Cx<'_>) -> Phase {
         let Shared { start_ts, begun, primary, size, .. } = &*self.shared;
         let elapsed_ms = u64::try_from(cx.now().since(*begun).as_millis()).unwrap_or(u64::MAX);
         let message = pb::PrewriteRequest {
@@ -115,7 +124,10 @@ impl Prewrite {
         let key = self.mutations.first().map(|mutation| mutation.key.clone()).unwrap_or_default();
         let route = Route::Region { key, region: self.region };
         let request = Arc::new(Request::new(&message, Profile::default()));
-        let call = RegionCall::new(OPERATION, route, request).resume(self.attempts.clone());
+        let mut call = RegionCall::new(OPERATION, route, request).resume(self.attempts.clone());
+        if std::mem::replace(&mut self.repeats, true) {
+            call = call.repeating();
+        }
         Phase::Calling(Box::new(call))
     }
 

@@ -13,9 +13,8 @@ use std::task::{Poll, ready};
 
 use crate::backoff::{Attempts, Kind};
 use crate::error::Error;
-use crate::lock::spread::BATCH_BYTES;
 use crate::machine::{Cx, Place};
-use crate::region_call::{FindRegion, RegionCall, Reply, Route, Unanswered};
+use crate::region_call::{Cut, FindRegion, RegionCall, Reply, Route, Unanswered};
 use crate::request::Request;
 use crate::types::{Key, KeyRange};
 
@@ -113,7 +112,7 @@ impl PrimaryCall {
 fn neighbours(keys: &[Key], span: &KeyRange) -> usize {
     let mut bytes = 0;
     let fits = |key: &&Key| {
-        let room = bytes < BATCH_BYTES;
+        let room = bytes < Cut::TXN.bytes;
         bytes += key.len();
         room && span.contains(key.as_slice())
     };

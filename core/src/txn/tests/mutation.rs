@@ -3,6 +3,7 @@
 use tikv_proto::kvrpcpb as pb;
 
 use crate::membuf::{Limits, MemBuf};
+use crate::region_call::Keyed;
 use crate::txn::mutation::{Mutation, lock_ttl_ms};
 
 #[test]
@@ -19,7 +20,7 @@ fn the_table_of_mutations() {
         .map(|(key, entry)| {
             let mutation = Mutation::new(key, entry);
             let message = mutation.message();
-            (message.op(), message.value, mutation.locks(), mutation.size())
+            (message.op(), message.value, mutation.locks(), mutation.bytes())
         })
         .collect();
     let wanted = [

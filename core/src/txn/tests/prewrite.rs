@@ -181,8 +181,9 @@ fn a_live_lock_is_waited_for_and_the_own_lock_lives_on_from_then() {
     pause(&mut s);
     let waited = s.now().since(Instant(0));
     assert!(waited >= Duration::from_millis(5));
-    let (call, request, _) = prewrite(&mut s, &["a"]);
+    let (call, request, attempt) = prewrite(&mut s, &["a"]);
     assert_eq!(u128::from(request.lock_ttl), 3000 + waited.as_millis());
+    assert!(attempt.retry, "an earlier copy may have left something");
     s.reply(call, &errors(vec![]));
     s.expect_ask(&Question::Timestamp);
     s.abandon();
@@ -206,8 +207,10 @@ fn a_region_that_was_split_is_prewritten_in_two_and_nobody_trusts_its_size_any_m
     regions.split("m");
     not_found(&mut s, call);
     for of in [&["a", "b"][..], &["z"]] {
-        let (call, request, _) = prewrite(&mut s, of);
+        let (call, request, attempt) = prewrite(&mut s, of);
         assert_eq!(request.txn_size, u64::MAX);
+        // The one before may have been executed in part of the region.
+        assert!(attempt.retry);
         s.reply(call, &pb::PrewriteResponse::default());
     }
     s.expect_ask(&Question::Timestamp);

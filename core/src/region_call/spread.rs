@@ -1,33 +1,68 @@
 //! Items over regions: grouped by region, one child a batch, grouped again where a region changed meanwhile.
+//!
+//! [`Spread`] carries items with whatever children its user makes of a group; [`Batches`] is the common case, where a
+//! child is nothing but one request for some items of a region.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
+use super::group::{Group, by_region, parts};
+use super::{FindRegion, RegionCall, Reply, Route, Unanswered};
 use crate::backoff::Attempts;
 use crate::error::Error;
 use crate::machine::{Cx, Fanout, Fault, Machine, Place, Ticket};
-use crate::region_call::group::{Group, by_region, parts};
-use crate::region_call::{FindRegion, RegionCall, Reply, Route, Unanswered};
 use crate::request::Request;
-use crate::types::{Key, KeyRange, Located};
+use crate::types::{Key, KeyRange, KvPair, Located};
 
 /// Regions asked for at once when many are not known.
 const LOAD_AT_ONCE: usize = 64;
 
-/// A request takes no further item once it has this many bytes of them.
-///
-/// client-go: `kv/store_vars.go: TxnCommitBatchSize`.
-pub(crate) const BATCH_BYTES: usize = 16 << 10;
+/// How the items of one region are cut into requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "two bounds")]
+pub struct Cut {
+    /// Items in one request at the most.
+    pub count: usize,
+    /// A request takes no further item once it has this many bytes of them.
+    pub bytes: usize,
+}
+
+impl Cut {
+    /// The requests of transactions. client-go: `kv/store_vars.go: TxnCommitBatchSize`.
+    pub(crate) const TXN: Self = Self { count: usize::MAX, bytes: 16 << 10 };
+
+    /// The requests for `items`, which are of one region.
+    pub(crate) fn apply<T: Keyed>(self, items: Vec<T>) -> Vec<Vec<T>> {
+        parts(items, self.count, self.bytes, T::bytes)
+    }
+}
 
 /// What belongs to a key, and so to a region.
-pub(crate) trait Keyed {
+pub trait Keyed: Debug {
     /// The key.
     fn key(&self) -> &Key;
+    /// How many bytes it adds to a request.
+    fn bytes(&self) -> usize;
 }
 
 impl Keyed for Key {
     fn key(&self) -> &Key {
         self
+    }
+
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Keyed for KvPair {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
     }
 }
 
@@ -124,63 +159,65 @@ impl<T: Keyed, M: Machine> Spread<T, M> {
     }
 }
 
-/// One request for some keys of a region.
+/// One request for some items of a region.
 #[derive(Debug)]
-struct KeyBatch {
-    keys: Vec<Key>,
+struct Batch<T> {
+    items: Vec<T>,
     call: RegionCall,
 }
 
-impl Machine for KeyBatch {
-    type Output = (Vec<Key>, Attempts, Result<Reply, Unanswered>);
+impl<T: Keyed> Machine for Batch<T> {
+    type Output = (Vec<T>, Attempts, Result<Reply, Unanswered>);
 
     fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Self::Output> {
-        self.call.step(cx).map(|end| (std::mem::take(&mut self.keys), self.call.attempts().clone(), end))
+        self.call.step(cx).map(|end| (std::mem::take(&mut self.items), self.call.attempts().clone(), end))
     }
 }
 
-/// The keys of a request with its reply, or why there is none.
-pub(crate) type BatchEnd = Result<(Vec<Key>, Reply), Error>;
+/// The items of a request with its reply, or why there is none.
+pub(crate) type BatchEnd<T> = Result<(Vec<T>, Reply), Error>;
 
-/// Requests that are nothing but some keys of a region: commits, rollbacks, resolutions.
+/// Requests that are nothing but some items of a region: raw batches, commits, rollbacks, resolutions.
 #[derive(Debug)]
-pub(crate) struct KeyBatches {
+pub(crate) struct Batches<T: Keyed> {
     operation: &'static str,
-    spread: Spread<Key, KeyBatch>,
+    cut: Cut,
+    spread: Spread<T, Batch<T>>,
     /// What batches were set back before they were grouped again: their pauses grow on.
     attempts: Attempts,
 }
 
-impl KeyBatches {
-    /// Requests for `keys`, at most `limit` at work at a time; errors name `operation`.
-    pub(crate) fn new(operation: &'static str, keys: Vec<Key>, limit: usize) -> Self {
-        Self { operation, spread: Spread::new(keys, limit), attempts: Attempts::default() }
+impl<T: Keyed> Batches<T> {
+    /// Requests for `items`, at most `limit` at work at a time; errors name `operation`.
+    pub(crate) fn new(operation: &'static str, items: Vec<T>, cut: Cut, limit: usize) -> Self {
+        Self { operation, cut, spread: Spread::new(items, limit), attempts: Attempts::default() }
     }
 
-    /// What the next request that ends came to: its keys with the reply, or why there is none; `None` once all have ended.
+    /// What the next request that ends came to: its items with the reply, or why there is none; `None` once all have ended.
     pub(crate) fn next(
         &mut self,
         cx: &mut Cx<'_>,
-        request: impl Fn(&[Key]) -> Request,
-    ) -> Poll<Option<BatchEnd>> {
-        let operation = self.operation;
+        request: impl Fn(&[T]) -> Request,
+    ) -> Poll<Option<BatchEnd<T>>> {
+        let (operation, cut) = (self.operation, self.cut);
         loop {
             let attempts = &self.attempts;
             let end = ready!(self.spread.next(cx, |group| {
                 let region = group.to.region;
-                let batch = |keys: Vec<Key>| {
-                    let route = Route::Region { key: keys.first().cloned().unwrap_or_default(), region };
-                    let call = RegionCall::new(operation, route, Arc::new(request(&keys)));
-                    KeyBatch { keys, call: call.resume(attempts.clone()) }
+                let batch = |items: Vec<T>| {
+                    let key = items.first().map(|item| item.key().clone()).unwrap_or_default();
+                    let route = Route::Region { key, region };
+                    let call = RegionCall::new(operation, route, Arc::new(request(&items)));
+                    Batch { items, call: call.resume(attempts.clone()) }
                 };
-                parts(group.items, usize::MAX, BATCH_BYTES, Key::len).into_iter().map(batch).collect()
+                cut.apply(group.items).into_iter().map(batch).collect()
             }));
             return Poll::Ready(match end {
                 Ok(None) => None,
-                Ok(Some((keys, _, Ok(reply)))) => Some(Ok((keys, reply))),
-                Ok(Some((keys, attempts, Err(Unanswered::Regroup { .. })))) => {
+                Ok(Some((items, _, Ok(reply)))) => Some(Ok((items, reply))),
+                Ok(Some((items, attempts, Err(Unanswered::Regroup { .. })))) => {
                     self.attempts = attempts;
-                    self.spread.again(keys);
+                    self.spread.again(items);
                     continue;
                 }
                 Ok(Some((_, _, Err(unanswered)))) => Some(Err(unanswered.into_error(operation))),
