@@ -16,12 +16,12 @@ use crate::error::Error;
 use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, Service, TicketId};
 use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
 use crate::region::Directory;
-use crate::region::loader::{LoaderConfig, RegionLoader};
+use crate::region::loader::{LoaderConfig, LoaderEffect, RegionLoader};
 use crate::store::{Registry, RegistryEffect};
 use crate::stream::{StoreStream, StreamCommand};
 use crate::timers::Timers;
 use crate::tso::TsoBatcher;
-use crate::types::{ClusterId, Instant, StoreId};
+use crate::types::{ClusterId, Instant, Key, StoreId};
 
 /// The queues, seeds and connections that every service task gets.
 struct Founder {
@@ -78,7 +78,15 @@ impl Founder {
                 space.directory.apply(feedback, now);
             }
         };
-        self.start(RegionLoader::new(config), &loader, report, |never| match never {});
+        let (directory, runtime) = (Arc::downgrade(&space), Arc::clone(&self.runtime));
+        let mut from = Key::EMPTY;
+        let sweep = move |LoaderEffect::Sweep { limit }| {
+            if let Some(space) = directory.upgrade() {
+                let swept = space.directory.sweep(&from, limit, runtime.now(), |_| false);
+                from = swept.next.unwrap_or(Key::EMPTY);
+            }
+        };
+        self.start(RegionLoader::new(config), &loader, report, sweep);
         space
     }
 }

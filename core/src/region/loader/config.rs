@@ -24,6 +24,10 @@ pub struct LoaderConfig {
     pub pause: Duration,
     /// Regions of one answer at the most. client-go: `internal/locate/region_cache.go: defaultRegionsPerBatch` (128).
     pub regions: u32,
+    /// How often the directory is swept once it has regions; zero: never. client-go: `region_cache.go: cleanCacheInterval`.
+    pub sweep_every: Duration,
+    /// Regions that one round of sweeping looks at.
+    pub sweep: usize,
 }
 
 impl LoaderConfig {
@@ -39,6 +43,8 @@ impl LoaderConfig {
             most: 1 << 16,
             pause: Duration::from_millis(200),
             regions: 1024,
+            sweep_every: Duration::from_secs(10),
+            sweep: 2048,
         }
     }
 }

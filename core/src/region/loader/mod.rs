@@ -12,4 +12,4 @@ pub mod service;
 mod tests;
 
 pub use config::LoaderConfig;
-pub use service::{LoaderCommand, LoaderTimer, RegionLoader};
+pub use service::{LoaderCommand, LoaderEffect, LoaderTimer, RegionLoader};

@@ -18,6 +18,7 @@
 //! | a hole where keys must have a region | asks once more after a pause, then refuses |
 //! | PD fails | answers those that waited with its fault |
 //! | deadline | interrupts whoever's is over |
+//! | sweep | has the next part of the directory swept |
 //! | withdrawn | forgets it; what nobody waits for is not asked for |
 //!
 //! Reports go before answers, so that who was answered finds the region in the directory.
@@ -25,7 +26,6 @@
 //! client-go: `internal/locate/region_cache.go: loadRegion`, `batchScanRegions`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +77,19 @@ pub enum LoaderTimer {
     Deadline,
     /// The end of a load's pause.
     Retry(u64),
+    /// The next round of sweeping.
+    Sweep,
+}
+
+/// What only the loader asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the host carries out every effect")]
+pub enum LoaderEffect {
+    /// Look at so many regions of the directory, where the last round ended, and take out those that nobody uses.
+    Sweep {
+        /// How many.
+        limit: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -123,9 +136,11 @@ pub struct RegionLoader {
     waiting: usize,
     count: u64,
     armed: Option<Instant>,
+    /// The directory has had regions: from then on it is swept.
+    sweeps: bool,
 }
 
-type Cx<'a> = ServiceCx<'a, LoaderTimer, Infallible>;
+type Cx<'a> = ServiceCx<'a, LoaderTimer, LoaderEffect>;
 
 impl RegionLoader {
     /// A loader of `config.mode`'s key space.
@@ -140,6 +155,7 @@ impl RegionLoader {
             waiting: 0,
             count: 0,
             armed: None,
+            sweeps: false,
         }
     }
 
@@ -264,6 +280,10 @@ impl RegionLoader {
             let life = self.config.ttl + Duration::from_nanos(cx.rng().u64(0..=jitter));
             let expires = cx.now() + life;
             cx.effect(ServiceEffect::Report(Feedback::Loaded { regions, expires }));
+            if !self.sweeps && !self.config.sweep_every.is_zero() {
+                self.sweeps = true;
+                cx.arm(LoaderTimer::Sweep, cx.now() + self.config.sweep_every);
+            }
         }
         for come in come {
             let completion = match come.located {
@@ -437,7 +457,7 @@ fn shown(want: &Want, redacted: bool) -> String {
 impl Service for RegionLoader {
     type Command = LoaderCommand;
     type Timer = LoaderTimer;
-    type Special = Infallible;
+    type Special = LoaderEffect;
 
     fn handle(&mut self, input: Input<LoaderCommand, LoaderTimer>, cx: &mut Cx<'_>) {
         match input {
@@ -451,6 +471,10 @@ impl Service for RegionLoader {
             Input::Done(ticket, completion) => self.done(ticket, completion, cx),
             Input::Timer(LoaderTimer::Deadline) => self.expire(cx),
             Input::Timer(LoaderTimer::Retry(id)) => self.retry(id, cx),
+            Input::Timer(LoaderTimer::Sweep) => {
+                cx.effect(ServiceEffect::Special(LoaderEffect::Sweep { limit: self.config.sweep }));
+                cx.arm(LoaderTimer::Sweep, cx.now() + self.config.sweep_every);
+            }
             // It has no streams.
             Input::Idle | Input::Writable(_) | Input::Item(..) | Input::Closed(..) => {}
         }

@@ -7,7 +7,7 @@ use super::*;
 use crate::codec::memcomparable::encode;
 use crate::machine::{Answer, Completion, Fault, Feedback, Input};
 use crate::pd::tests::world::World;
-use crate::region::loader::{LoaderCommand, LoaderConfig, RegionLoader};
+use crate::region::loader::{LoaderCommand, RegionLoader};
 use crate::types::{Instant, Key};
 
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ struct Play {
 
 impl Play {
     fn new(layout: Layout, mode: Mode, seed: u64) -> Self {
-        let mut config = LoaderConfig::new(mode, Duration::from_secs(600), Duration::from_secs(60));
+        let mut config = steps::unswept(mode, 600, 60);
         config.at_work = 3;
         let world = World::new(RegionLoader::new(config), seed);
         Self { world, layout, mode, count: 0, open: BTreeMap::new(), told: BTreeSet::new() }

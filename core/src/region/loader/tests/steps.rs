@@ -8,14 +8,41 @@ use crate::machine::{
     Answer, Completion, Fault, Feedback, Input, Interrupt, ServiceEffect, TicketId, TransportClass,
     TransportFault,
 };
-use crate::region::loader::{LoaderCommand, LoaderConfig, LoaderTimer, RegionLoader};
+use crate::region::loader::{LoaderCommand, LoaderConfig, LoaderEffect, LoaderTimer, RegionLoader};
 use crate::types::{Instant, Key};
 
 pub(super) type Loader = ServiceScript<RegionLoader>;
 
 pub(super) fn loader(mode: Mode) -> Loader {
-    let config = LoaderConfig::new(mode, Duration::from_secs(600), Duration::from_secs(60));
-    ServiceScript::given(RegionLoader::new(config))
+    ServiceScript::given(RegionLoader::new(unswept(mode, 600, 60)))
+}
+
+/// A configuration whose loader never sweeps, which most tests are not about.
+pub(super) fn unswept(mode: Mode, ttl_s: u64, jitter_s: u64) -> LoaderConfig {
+    let mut config = LoaderConfig::new(mode, Duration::from_secs(ttl_s), Duration::from_secs(jitter_s));
+    config.sweep_every = Duration::ZERO;
+    config
+}
+
+#[test]
+fn from_the_first_region_on_the_directory_is_swept_round_by_round() {
+    let mut s =
+        ServiceScript::given(RegionLoader::new(LoaderConfig::new(Mode::Raw, Duration::ZERO, Duration::ZERO)));
+    load(&mut s, 1, holding("k"), at(9));
+    armed(&mut s, LoaderTimer::Deadline);
+    let (ticket, _) = asked(&mut s, &wire("k"));
+    reply(&mut s, ticket, PdReply::Region(Some(region(1, "", ""))));
+    reported(&mut s);
+    let mut due = armed(&mut s, LoaderTimer::Sweep);
+    assert!(s.answered().is_some());
+    for _ in 0..3 {
+        assert_eq!(due, s.now + Duration::from_secs(10));
+        s.now = due;
+        s.input(Input::Timer(LoaderTimer::Sweep));
+        assert!(matches!(s.effect(), ServiceEffect::Special(LoaderEffect::Sweep { limit: 2048 })));
+        due = armed(&mut s, LoaderTimer::Sweep);
+    }
+    s.expect_nothing();
 }
 
 pub(super) fn at(seconds: u64) -> Instant {
@@ -316,7 +343,7 @@ fn an_unknown_id_is_refused_at_once() {
 
 #[test]
 fn keys_are_shown_as_the_client_says() {
-    let mut config = LoaderConfig::new(Mode::Raw, Duration::ZERO, Duration::ZERO);
+    let mut config = unswept(Mode::Raw, 0, 0);
     config.redact_keys = true;
     config.pause = Duration::ZERO;
     let mut s = ServiceScript::given(RegionLoader::new(config));
@@ -396,7 +423,7 @@ fn the_deadline_ends_a_pause() {
 
 #[test]
 fn questions_under_way_are_bounded_and_the_rest_joins() {
-    let mut config = LoaderConfig::new(Mode::Raw, Duration::ZERO, Duration::ZERO);
+    let mut config = unswept(Mode::Raw, 0, 0);
     (config.at_work, config.most) = (1, 3);
     let mut s = ServiceScript::given(RegionLoader::new(config));
     for (n, key) in [(1, "k"), (2, "l"), (3, "x"), (4, "y")] {
