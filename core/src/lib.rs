@@ -28,6 +28,7 @@ pub mod start;
 pub mod store;
 pub mod stream;
 pub mod timers;
+pub mod trace;
 pub mod tso;
 pub mod txn;
 pub mod types;

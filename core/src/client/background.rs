@@ -19,8 +19,8 @@ const AT_WORK: usize = 256;
 
 /// What the background set is told.
 pub(crate) enum BackgroundCommand {
-    /// Run an operation.
-    Run { start: Start, client: Arc<Inner> },
+    /// Run an operation that another one, recorded under the number `parent` (0: not recorded), has left.
+    Run { start: Start, client: Arc<Inner>, parent: u64 },
     /// One has ended.
     Ended,
     /// Say when none is left, or at a time how many are.
@@ -72,7 +72,7 @@ struct Drain {
 pub(super) struct Background {
     mailbox: Arc<Mailbox<BackgroundCommand>>,
     runtime: Arc<dyn Runtime>,
-    waiting: VecDeque<(Start, Arc<Inner>)>,
+    waiting: VecDeque<(Start, Arc<Inner>, u64)>,
     at_work: usize,
     drains: Vec<Drain>,
 }
@@ -91,7 +91,9 @@ impl Background {
 
     fn take(&mut self, command: BackgroundCommand) {
         match command {
-            BackgroundCommand::Run { start, client } => self.waiting.push_back((start, client)),
+            BackgroundCommand::Run { start, client, parent } => {
+                self.waiting.push_back((start, client, parent));
+            }
             BackgroundCommand::Ended => self.at_work = self.at_work.saturating_sub(1),
             BackgroundCommand::Drain { until, drained } => {
                 self.drains.push(Drain { sleep: self.runtime.sleep_until(until), drained });
@@ -101,12 +103,12 @@ impl Background {
 
     fn begin(&mut self) {
         while self.at_work < AT_WORK
-            && let Some((start, client)) = self.waiting.pop_front()
+            && let Some((start, client, parent)) = self.waiting.pop_front()
         {
             self.at_work += 1;
             let end = End(Arc::clone(&self.mailbox));
             self.runtime.spawn(Box::pin(async move {
-                start.run(client).await;
+                start.run(client, parent).await;
                 drop(end);
             }));
         }

@@ -20,6 +20,7 @@ use crate::region::loader::{LoaderConfig, LoaderEffect, RegionLoader};
 use crate::store::{Registry, RegistryEffect};
 use crate::stream::{StoreStream, StreamCommand};
 use crate::timers::Timers;
+use crate::trace::Tap;
 use crate::tso::TsoBatcher;
 use crate::types::{ClusterId, Instant, Key, StoreId};
 
@@ -42,8 +43,10 @@ impl Founder {
         options
     }
 
+    /// Starts the task of `service`, which traces call `name`.
     fn start<S>(
         &mut self,
+        name: impl Into<String>,
         service: S,
         mailbox: &Arc<Mailbox<S::Command>>,
         report: impl FnMut(&Feedback, Instant) + Send + 'static,
@@ -62,11 +65,12 @@ impl Founder {
             seed: self.seeds.u64(..),
             report: Box::new(report),
             special: Box::new(special),
+            tap: self.config.trace.as_ref().map(|recorder| Tap::new(recorder, name)),
         };
         Host::spawn(service, around);
     }
 
-    fn space(&mut self, mode: Mode) -> Arc<SpaceState> {
+    fn space(&mut self, name: &'static str, mode: Mode) -> Arc<SpaceState> {
         let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox() });
         let loader = Arc::clone(&space.loader);
         let mut config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
@@ -86,7 +90,7 @@ impl Founder {
                 from = swept.next.unwrap_or(Key::EMPTY);
             }
         };
-        self.start(RegionLoader::new(config), &loader, report, sweep);
+        self.start(name, RegionLoader::new(config), &loader, report, sweep);
         space
     }
 }
@@ -106,8 +110,9 @@ impl Drop for Unfinished {
 pub(super) async fn connect(
     runtime: Arc<dyn Runtime>,
     endpoints: &[impl AsRef<str>],
-    config: Config,
+    mut config: Config,
 ) -> Result<Client, Error> {
+    config.trace = config.trace.map(|recorder| recorder.join());
     let endpoints = parse_endpoints(endpoints)?;
     let seed = config.seed.unwrap_or_else(|| runtime.wall().0.rotate_left(32) ^ runtime.now().0);
     let mut founder = Founder {
@@ -120,7 +125,7 @@ pub(super) async fn connect(
     let mut unfinished = Unfinished(Some(Arc::clone(&pd)));
     let mut pd_config = PdConfig::new(endpoints, founder.config.connect_timeout, founder.config.pd_timeout);
     pd_config.encrypted = founder.config.security != Security::Plain;
-    founder.start(PdService::new(pd_config), &pd, |_, _| {}, |never| match never {});
+    founder.start("pd", PdService::new(pd_config), &pd, |_, _| {}, |never| match never {});
     let cluster = find_cluster(&pd).await?;
     unfinished.0 = None;
     Ok(Client::new(Arc::new(found(founder, cluster, seed))))
@@ -149,15 +154,15 @@ async fn find_cluster(pd: &Mailbox<PdCommand>) -> Result<ClusterId, Error> {
 /// Starts every service task.
 fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
     let timers = founder.mailbox();
-    founder.start(Timers::default(), &timers, |_, _| {}, |never| match never {});
+    founder.start("timers", Timers::default(), &timers, |_, _| {}, |never| match never {});
     let tso = founder.mailbox();
-    founder.start(TsoBatcher::default(), &tso, |_, _| {}, |never| match never {});
-    let raw = founder.space(Mode::Raw);
-    let txn = founder.space(Mode::Txn);
+    founder.start("timestamps", TsoBatcher::default(), &tso, |_, _| {}, |never| match never {});
+    let raw = founder.space("raw regions", Mode::Raw);
+    let txn = founder.space("transactional regions", Mode::Txn);
     let stores = Arc::new(Stores::default());
     let registry = founder.mailbox();
     let special = launcher(&mut founder, Arc::clone(&stores));
-    founder.start(Registry::default(), &registry, |_, _| {}, special);
+    founder.start("stores", Registry::default(), &registry, |_, _| {}, special);
     let background = founder.mailbox();
     Background::spawn(Arc::clone(&background), Arc::clone(&founder.runtime));
     Inner::new(Parts {
@@ -187,7 +192,7 @@ fn launcher(founder: &mut Founder, stores: Arc<Stores>) -> impl FnMut(RegistryEf
     let mut launch = move |stores: &Stores, store: StoreId, address| {
         let mailbox: Arc<Mailbox<StreamCommand>> = founder.mailbox();
         let stream = StoreStream::new(address, founder.config.stream.clone());
-        founder.start(stream, &mailbox, |_, _| {}, |never| match never {});
+        founder.start(format!("store {store}"), stream, &mailbox, |_, _| {}, |never| match never {});
         stores.put(store, &mailbox);
     };
     move |effect| match effect {

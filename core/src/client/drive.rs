@@ -5,16 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::checked::Checked;
 use super::shared::{Inner, Space};
-use crate::backoff::Budget;
+use crate::backoff::{Allowance, Tuning};
+use crate::error::Error;
 use crate::machine::{
     Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId,
     Withdrawn,
 };
 use crate::region::loader::LoaderCommand;
+use crate::start::{Ended, Operation, Outcome, Shown};
 use crate::store::RegistryCommand;
 use crate::stream::StreamCommand;
 use crate::timers::TimerCommand;
+use crate::trace::{Birth, Event, Moment, Recording};
 use crate::tso::TsoCommand;
 use crate::types::Instant;
 
@@ -29,6 +33,8 @@ pub(super) struct Kit {
     /// Its number among the client's kits, and how many operations it has served: the seed of the next.
     pub(super) number: u64,
     pub(super) uses: u64,
+    /// The seed of the operation that has it.
+    pub(super) seed: u64,
 }
 
 /// What an operation begins with beside its machine.
@@ -37,7 +43,7 @@ pub(crate) struct Terms {
     /// When it is to be over.
     pub(crate) deadline: Instant,
     /// What it may sleep.
-    pub(crate) budget: fn() -> Budget,
+    pub(crate) allowance: Allowance,
     /// Which keys it speaks of.
     pub(crate) space: Space,
 }
@@ -50,6 +56,16 @@ struct Drive<M: Machine> {
     terms: Terms,
     machine: M,
     stage: Stage,
+    /// With a recorder only.
+    recorded: Option<Box<Recorded<M::Output>>>,
+}
+
+/// An operation that is recorded.
+struct Recorded<T> {
+    recording: Recording,
+    /// The operation that left it to the background; 0: none.
+    parent: u64,
+    ended: fn(&T, bool) -> Ended,
 }
 
 enum Stage {
@@ -59,15 +75,19 @@ enum Stage {
 }
 
 impl<M: Machine> Drive<M> {
-    fn step(&mut self) -> Poll<M::Output> {
+    /// Goes a step; `event` says for the record what made it possible.
+    fn step(&mut self, event: impl FnOnce() -> Event) -> Poll<M::Output> {
         let Stage::Running(kit) = &mut self.stage else { return Poll::Pending };
+        if let Some(recorded) = &mut self.recorded {
+            return recorded.step(&self.client, &self.terms, &mut self.machine, kit, event());
+        }
         let clock = &self.client.clock;
         let facts = self.client.space(self.terms.space);
         let polled = self.machine.step(&mut Cx::root(clock.now(), clock.wall(), facts, &mut kit.op));
         if polled.is_ready() {
             kit.op.end();
         }
-        carry_out(&self.client, self.terms.space, kit);
+        carry_out(&self.client, self.terms.space, kit, 0);
         polled
     }
 
@@ -75,6 +95,41 @@ impl<M: Machine> Drive<M> {
         if let Stage::Running(kit) = std::mem::replace(&mut self.stage, Stage::Done) {
             self.client.give_back(kit);
         }
+    }
+}
+
+impl<T> Recorded<T> {
+    #[cold]
+    fn step<M: Machine<Output = T>>(
+        &mut self,
+        client: &Arc<Inner>,
+        terms: &Terms,
+        machine: &mut M,
+        kit: &mut Kit,
+        event: Event,
+    ) -> Poll<T> {
+        let at = Moment { now: client.clock.now(), wall: client.clock.wall() };
+        if matches!(event, Event::First) {
+            let birth = Birth {
+                seed: kit.seed,
+                space: terms.space,
+                deadline: terms.deadline,
+                allowance: terms.allowance,
+                tuning: Tuning::default(),
+                settings: client.settings(),
+                parent: self.parent,
+            };
+            self.recording.begin(&birth, at);
+        }
+        let dropped = matches!(event, Event::Dropped);
+        let polled = self.recording.step(machine, event, at, client.space(terms.space), &mut kit.op);
+        carry_out(client, terms.space, kit, self.recording.number());
+        if let Poll::Ready(output) = &polled {
+            self.recording.end(Some((self.ended)(output, self.recording.zeroes())), at);
+        } else if dropped {
+            self.recording.end(None, at);
+        }
+        polled
     }
 }
 
@@ -87,7 +142,7 @@ impl<M: Machine + Unpin> Future for Drive<M> {
             let kit = this.client.kit(&this.terms);
             kit.seat.register(cx.waker());
             this.stage = Stage::Running(kit);
-            if let Poll::Ready(output) = this.step() {
+            if let Poll::Ready(output) = this.step(|| Event::First) {
                 this.finish();
                 return Poll::Ready(output);
             }
@@ -100,10 +155,12 @@ impl<M: Machine + Unpin> Future for Drive<M> {
         for _ in 0..STEPS {
             let Stage::Running(kit) = &mut this.stage else { return Poll::Pending };
             let Some((ticket, completion)) = kit.seat.next() else { return Poll::Pending };
+            let noted = this.recorded.as_ref().map(|_| completion.clone());
             if !kit.op.deliver(ticket, completion) {
                 continue;
             }
-            if let Poll::Ready(output) = this.step() {
+            let event = || noted.map_or(Event::First, |completion| Event::Completed(ticket, completion));
+            if let Poll::Ready(output) = this.step(event) {
                 this.finish();
                 return Poll::Ready(output);
             }
@@ -117,17 +174,22 @@ impl<M: Machine> Drop for Drive<M> {
     /// Pushes into mailboxes and nothing else: never blocks, never panics, on any thread, also after the runtime's end.
     fn drop(&mut self) {
         let Stage::Running(kit) = &mut self.stage else { return };
+        if let Some(recorded) = &mut self.recorded {
+            let dropped = recorded.step(&self.client, &self.terms, &mut self.machine, kit, Event::Dropped);
+            drop(dropped);
+            return self.finish();
+        }
         let clock = &self.client.clock;
         let facts = self.client.space(self.terms.space);
         self.machine.abandon(&mut Cx::root(clock.now(), clock.wall(), facts, &mut kit.op));
         kit.op.end();
-        carry_out(&self.client, self.terms.space, kit);
+        carry_out(&self.client, self.terms.space, kit, 0);
         self.finish();
     }
 }
 
-/// Hands every effect to who works on it.
-fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit) {
+/// Hands every effect to who works on it. `number` is the operation's in a trace; 0: it is not recorded.
+fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit, number: u64) {
     while let Some(effect) = kit.op.next_effect() {
         match effect {
             Effect::Call { ticket, attempt, request, deadline } => {
@@ -146,7 +208,7 @@ fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit) {
                     refuse(asker);
                 }
             }
-            Effect::Spawn { start } => client.spawn(*start),
+            Effect::Spawn { start } => client.spawn(*start, number),
             Effect::Report(feedback) => {
                 if let Feedback::Unreachable { store, .. } = feedback {
                     client.registry.tell(RegistryCommand::Check { store });
@@ -204,9 +266,58 @@ fn withdraw(client: &Inner, space: Space, seat: &Arc<Seat>, ticket: TicketId, at
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Pending<M: Machine>(Drive<M>);
 
+impl<M: Machine<Output: Outcome>> Pending<M> {
+    /// The call of `operation`.
+    pub(crate) fn new<O: Operation<Machine = M>>(client: &Arc<Inner>, terms: Terms, operation: O) -> Self {
+        Self::of_parent(client, terms, operation, 0)
+    }
+
+    /// The run of an operation that another one, recorded under the number `parent`, has left; 0: it is not recorded.
+    pub(crate) fn of_parent<O: Operation<Machine = M>>(
+        client: &Arc<Inner>,
+        terms: Terms,
+        operation: O,
+        parent: u64,
+    ) -> Self {
+        let recorded = Recorded::of(client, &operation, parent);
+        Self::begin(client, terms, operation.machine(&client.settings()), recorded)
+    }
+}
+
+impl<T, M> Pending<Checked<M>>
+where
+    M: Machine<Output = Result<T, Error>>,
+    T: Shown,
+{
+    /// The call of `operation`, unless its arguments were refused. A refused one is not recorded: it does nothing.
+    pub(crate) fn checked<O: Operation<Machine = M>>(
+        client: &Arc<Inner>,
+        terms: Terms,
+        operation: Result<O, Error>,
+    ) -> Self {
+        let recorded = operation.as_ref().ok().and_then(|operation| Recorded::of(client, operation, 0));
+        let machine = operation.map(|operation| operation.machine(&client.settings()));
+        Self::begin(client, terms, Checked::new(machine), recorded)
+    }
+}
+
 impl<M: Machine> Pending<M> {
-    pub(crate) fn new(client: Arc<Inner>, terms: Terms, machine: M) -> Self {
-        Self(Drive { client, terms, machine, stage: Stage::Unborn })
+    fn begin(
+        client: &Arc<Inner>,
+        terms: Terms,
+        machine: M,
+        recorded: Option<Box<Recorded<M::Output>>>,
+    ) -> Self {
+        Self(Drive { client: Arc::clone(client), terms, machine, stage: Stage::Unborn, recorded })
+    }
+}
+
+impl<T: Outcome> Recorded<T> {
+    /// Without a recorder this is one look at the configuration: nothing is cloned.
+    fn of<O: Operation>(client: &Inner, operation: &O, parent: u64) -> Option<Box<Self>> {
+        let recorder = client.config.trace.as_ref()?;
+        let recording = Recording::new(recorder, &operation.clone().into());
+        Some(Box::new(Self { recording, parent, ended: T::ended }))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::machine::{
     Asker, Completion, Fault, Feedback, Input, Mailbox, Seat, Service, ServiceCore, ServiceEffect, TicketId,
 };
 use crate::pd::PdCommand;
+use crate::trace::{Moment, Tap};
 use crate::types::Instant;
 
 /// Inputs handled in one poll before other tasks get their turn.
@@ -45,6 +46,8 @@ pub(super) struct Surroundings<S: Service> {
     pub(super) report: Report,
     /// Carries out the effects that only this service has.
     pub(super) special: Box<dyn FnMut(S::Special) + Send>,
+    /// Records what happens on the wire.
+    pub(super) tap: Option<Tap>,
 }
 
 /// Drives one service. See the module.
@@ -94,8 +97,14 @@ where
 
     fn input(&mut self, input: Input<S::Command, S::Timer>) {
         let (now, wall) = (self.around.runtime.now(), self.around.runtime.wall());
+        if let Some(tap) = &mut self.around.tap {
+            tap.input(&input, Moment { now, wall });
+        }
         self.service.handle(input, &mut self.core.cx(now, wall));
         let mut effects = self.core.take_effects();
+        if let Some(tap) = &mut self.around.tap {
+            effects.iter().for_each(|effect| tap.effect(effect, Moment { now, wall }));
+        }
         for effect in effects.drain(..) {
             self.carry_out(effect, now);
         }

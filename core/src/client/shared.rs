@@ -10,12 +10,13 @@ use crossbeam_queue::ArrayQueue;
 use super::background::BackgroundCommand;
 use super::drive::{Kit, Terms, refuse};
 use super::runtime::Clock;
+use crate::backoff::{Budget, Tuning};
 use crate::config::Config;
 use crate::machine::{Facts, Feedback, Mailbox, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
-use crate::start::Start;
+use crate::start::{Settings, Start};
 use crate::store::RegistryCommand;
 use crate::stream::StreamCommand;
 use crate::timers::TimerCommand;
@@ -200,11 +201,11 @@ impl Inner {
     pub(super) fn kit(&self, terms: &Terms) -> Box<Kit> {
         let mut kit = self.kits.pop().unwrap_or_else(|| {
             let number = self.made.fetch_add(1, Ordering::Relaxed);
-            Box::new(Kit { op: Op::default(), seat: Arc::new(Seat::default()), number, uses: 0 })
+            Box::new(Kit { op: Op::default(), seat: Arc::new(Seat::default()), number, uses: 0, seed: 0 })
         });
         kit.uses += 1;
-        let seed = mix(self.seed ^ mix(kit.number) ^ kit.uses);
-        kit.op.begin(seed, terms.deadline, (terms.budget)());
+        kit.seed = mix(self.seed ^ mix(kit.number) ^ kit.uses);
+        kit.op.begin(kit.seed, terms.deadline, Budget::new(terms.allowance, Tuning::default()));
         kit
     }
 
@@ -244,9 +245,16 @@ impl Inner {
         }
     }
 
-    /// Runs an operation in the background set; it keeps the client's tasks alive until it ends.
-    pub(super) fn spawn(self: &Arc<Self>, start: Start) {
-        self.background.tell(BackgroundCommand::Run { start, client: Arc::clone(self) });
+    /// What machines are built with.
+    pub(crate) fn settings(&self) -> Settings {
+        let Config { redact_keys, concurrency, .. } = self.config;
+        Settings { redact_keys, concurrency }
+    }
+
+    /// Runs an operation in the background set; it keeps the client's tasks alive until it ends. `parent` is the number of the
+    /// recorded operation that leaves it; 0: none.
+    pub(super) fn spawn(self: &Arc<Self>, start: Start, parent: u64) {
+        self.background.tell(BackgroundCommand::Run { start, client: Arc::clone(self), parent });
     }
 
     /// Ends every task of the client: whoever waits learns that it is closed.

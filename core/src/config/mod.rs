@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::stream::StreamConfig;
+use crate::trace::Recorder;
 
 /// Plain connections, or TLS. One setting for PD and stores: what is asked for is never quietly weakened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub struct Config {
     pub stream: StreamConfig,
     /// The seed of all random numbers; `None`: the runtime's clock gives one.
     pub seed: Option<u64>,
+    /// Records what every operation does, to be replayed; `None`: nothing is recorded, and nothing is paid for it.
+    pub trace: Option<Recorder>,
 }
 
 impl Default for Config {
@@ -115,6 +118,7 @@ impl Default for Config {
             connection: crate::client::ConnectOptions::default(),
             stream: StreamConfig::default(),
             seed: None,
+            trace: None,
         }
     }
 }

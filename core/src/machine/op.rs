@@ -43,6 +43,7 @@ impl Op {
     /// sleep. Tickets of the operation before stay dead.
     pub fn begin(&mut self, seed: u64, deadline: Instant, budget: Budget) {
         debug_assert!(self.effects.is_empty(), "effects of the operation before were not carried out");
+        self.slots.reset();
         self.scopes.reset();
         self.rng = fastrand::Rng::with_seed(seed);
         self.budget = budget;
@@ -58,6 +59,11 @@ impl Op {
     /// The next effect to carry out.
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// The effects that are to be carried out, in order.
+    pub fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.effects.iter()
     }
 
     /// Puts a completion in its place and marks the machines it belongs to; false when nobody waits for it.

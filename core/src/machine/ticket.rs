@@ -87,7 +87,10 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     all: Vec<Entry>,
+    /// Slots below `fresh` that are free, the one to be used next last.
     free: Vec<u32>,
+    /// No slot from here on was used by this operation.
+    fresh: usize,
 }
 
 /// What became of a ticket that was given back.
@@ -100,14 +103,26 @@ pub(super) enum Freed {
 }
 
 impl Slots {
+    /// Makes ready for the next operation, whose slots come in the same order as those of any other: the order in which its
+    /// tickets are given back at its end must not depend on what the storage was used for before.
+    pub(super) fn reset(&mut self) {
+        debug_assert!(self.open_tickets().next().is_none(), "tickets of the operation before are open");
+        self.free.clear();
+        self.fresh = 0;
+    }
+
     pub(super) fn open(&mut self, scope: Scope, at: Destination) -> TicketId {
-        if let Some(slot) = self.free.pop() {
-            let entry = &mut self.all[slot as usize];
-            entry.slot = Slot::Waiting { scope, at };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = u32::try_from(self.fresh).unwrap_or(u32::MAX);
+            self.fresh += 1;
+            slot
+        });
+        let waiting = Slot::Waiting { scope, at };
+        if let Some(entry) = self.all.get_mut(slot as usize) {
+            entry.slot = waiting;
             return TicketId { slot, generation: entry.generation };
         }
-        let slot = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.all.push(Entry { generation: 0, slot: Slot::Waiting { scope, at } });
+        self.all.push(Entry { generation: 0, slot: waiting });
         TicketId { slot, generation: 0 }
     }
 

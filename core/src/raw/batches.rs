@@ -1,5 +1,7 @@
 //! The batches of raw calls: get, put, delete.
 
+use std::borrow::Cow;
+
 use tikv_proto::kvrpcpb as pb;
 
 use super::batch::Batch;
@@ -19,7 +21,7 @@ const PAIRS: Cut = Cut { bytes: 16 << 10, ..KEYS };
 /// client-go: `rawkv/rawkv.go: BatchGet`.
 #[derive(Debug)]
 pub struct BatchGet {
-    cf: &'static str,
+    cf: Cow<'static, str>,
     redacted: bool,
     /// Each key once, sorted, with the value once it came.
     found: Vec<(Key, Option<Value>)>,
@@ -30,14 +32,14 @@ pub struct BatchGet {
 impl BatchGet {
     /// The batch, and the keys to look up: each once.
     #[must_use]
-    pub fn new(keys: Vec<Key>, cf: &'static str, redacted: bool) -> (Self, Vec<Key>) {
+    pub fn new(keys: Vec<Key>, cf: impl Into<Cow<'static, str>>, redacted: bool) -> (Self, Vec<Key>) {
         let mut wanted = keys.clone();
         wanted.sort_unstable();
         wanted.dedup();
         // Every given key is among the wanted ones, so the search finds it.
         let order = keys.iter().map(|key| wanted.partition_point(|wanted| wanted < key)).collect();
         let found = wanted.iter().map(|key| (key.clone(), None)).collect();
-        (Self { cf, redacted, found, order }, wanted)
+        (Self { cf: cf.into(), redacted, found, order }, wanted)
     }
 }
 
@@ -49,7 +51,7 @@ impl Batch for BatchGet {
 
     fn request(&self, items: &[Key]) -> Request {
         let keys = items.iter().map(|key| key.0.clone()).collect();
-        let message = pb::RawBatchGetRequest { keys, cf: self.cf.to_owned(), ..Default::default() };
+        let message = pb::RawBatchGetRequest { keys, cf: self.cf.clone().into_owned(), ..Default::default() };
         Request::new(&message, Profile::default())
     }
 
@@ -94,7 +96,7 @@ fn refused(operation: &'static str, message: String) -> Result<(), Error> {
 /// client-go: `rawkv/rawkv.go: BatchPutWithTTL`.
 #[derive(Debug)]
 pub struct BatchPut {
-    cf: &'static str,
+    cf: Cow<'static, str>,
     ttl_s: u64,
     for_cas: bool,
 }
@@ -102,12 +104,17 @@ pub struct BatchPut {
 impl BatchPut {
     /// The batch, and the pairs to write: each key once.
     #[must_use]
-    pub fn new(mut pairs: Vec<KvPair>, cf: &'static str, ttl_s: u64, for_cas: bool) -> (Self, Vec<KvPair>) {
+    pub fn new(
+        mut pairs: Vec<KvPair>,
+        cf: impl Into<Cow<'static, str>>,
+        ttl_s: u64,
+        for_cas: bool,
+    ) -> (Self, Vec<KvPair>) {
         // The sort keeps the order of equal keys; the last of each stays.
         pairs.reverse();
         pairs.sort_by(|one, other| one.key.cmp(&other.key));
         pairs.dedup_by(|one, other| one.key == other.key);
-        (Self { cf, ttl_s, for_cas }, pairs)
+        (Self { cf: cf.into(), ttl_s, for_cas }, pairs)
     }
 }
 
@@ -125,7 +132,7 @@ impl Batch for BatchPut {
         };
         let message = pb::RawBatchPutRequest {
             pairs: items.iter().map(pair).collect(),
-            cf: self.cf.to_owned(),
+            cf: self.cf.clone().into_owned(),
             // One for all: the server takes a single number for every pair.
             ttls: if self.ttl_s > 0 { vec![self.ttl_s] } else { Vec::new() },
             for_cas: self.for_cas,
@@ -147,17 +154,17 @@ impl Batch for BatchPut {
 /// client-go: `rawkv/rawkv.go: BatchDelete`.
 #[derive(Debug)]
 pub struct BatchDelete {
-    cf: &'static str,
+    cf: Cow<'static, str>,
     for_cas: bool,
 }
 
 impl BatchDelete {
     /// The batch, and the keys to delete: each once.
     #[must_use]
-    pub fn new(mut keys: Vec<Key>, cf: &'static str, for_cas: bool) -> (Self, Vec<Key>) {
+    pub fn new(mut keys: Vec<Key>, cf: impl Into<Cow<'static, str>>, for_cas: bool) -> (Self, Vec<Key>) {
         keys.sort_unstable();
         keys.dedup();
-        (Self { cf, for_cas }, keys)
+        (Self { cf: cf.into(), for_cas }, keys)
     }
 }
 
@@ -170,7 +177,7 @@ impl Batch for BatchDelete {
     fn request(&self, items: &[Key]) -> Request {
         let message = pb::RawBatchDeleteRequest {
             keys: items.iter().map(|key| key.0.clone()).collect(),
-            cf: self.cf.to_owned(),
+            cf: self.cf.clone().into_owned(),
             for_cas: self.for_cas,
             ..Default::default()
         };

@@ -1,6 +1,6 @@
 //! Raw calls as values: refine one, then await it.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +9,16 @@ use super::RawClient;
 use super::batch::{Batch, BatchMachine};
 use super::batches::{BatchDelete, BatchGet, BatchPut};
 use super::delete_range::DeleteRangeMachine;
-use super::scan::{Scan, ScanMachine};
+use super::scan::ScanMachine;
 use super::single::{DeleteMachine, GetMachine, PutMachine};
-use crate::backoff::{Allowance, Budget, Tuning};
+use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
 use crate::error::{Error, InputError};
 use crate::machine::Machine;
+use crate::start::{
+    Operation, RawBatchDelete, RawBatchGet, RawBatchPut, RawDelete, RawDeleteRange, RawGet, RawPut, RawScan,
+    Shown,
+};
 use crate::types::{Key, KeyRange, KvPair, ShownKey};
 
 /// What every raw call has: its client, and its time.
@@ -33,12 +37,12 @@ impl Common {
         &self.raw.client
     }
 
-    pub(super) fn redacted(&self) -> bool {
-        self.client().config().redact_keys
+    fn cf(&self) -> Cow<'static, str> {
+        self.raw.cf.clone()
     }
 
     fn shown(&self, key: &Key) -> ShownKey {
-        ShownKey::new(key.clone(), self.redacted())
+        ShownKey::new(key.clone(), self.client().config().redact_keys)
     }
 
     /// Refuses a key that TiKV refuses, before anything is sent.
@@ -63,18 +67,16 @@ impl Common {
         Ok(())
     }
 
-    pub(super) fn pending<M, T>(&self, machine: Result<M, Error>) -> Pending<Checked<M>>
+    fn pending<O, T>(&self, operation: Result<O, Error>) -> Pending<Checked<O::Machine>>
     where
-        M: Machine<Output = Result<T, Error>>,
+        O: Operation<Machine: Machine<Output = Result<T, Error>>>,
+        T: Shown,
     {
         let inner = self.client().inner();
         let patience = self.deadline.unwrap_or(inner.config.deadline);
-        let terms = Terms {
-            deadline: inner.clock.now() + patience,
-            budget: || Budget::new(Allowance::RAW, Tuning::default()),
-            space: Space::Raw,
-        };
-        Pending::new(Arc::clone(inner), terms, Checked::new(machine))
+        let terms =
+            Terms { deadline: inner.clock.now() + patience, allowance: Allowance::RAW, space: Space::Raw };
+        Pending::checked(inner, terms, operation)
     }
 }
 
@@ -114,11 +116,9 @@ impl IntoFuture for Get {
     type IntoFuture = Pending<Checked<GetMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let common = self.common;
-        let machine = common
-            .check_key("raw get", &self.key)
-            .map(|()| GetMachine::new(self.key, common.raw.cf, common.redacted()));
-        common.pending(machine)
+        let Self { common, key } = self;
+        let cf = common.cf();
+        common.pending(common.check_key("raw get", &key).map(|()| RawGet { key, cf }))
     }
 }
 
@@ -153,12 +153,10 @@ impl IntoFuture for Put {
     type IntoFuture = Pending<Checked<PutMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let common = self.common;
-        let machine = common.check_entry("raw put", &self.key, &self.value).map(|()| {
-            let raw = &common.raw;
-            PutMachine::new(self.key, self.value, raw.cf, self.ttl_s, raw.atomic, common.redacted())
-        });
-        common.pending(machine)
+        let Self { common, key, value, ttl_s } = self;
+        let (cf, for_cas) = (common.cf(), common.raw.atomic);
+        let checked = common.check_entry("raw put", &key, &value);
+        common.pending(checked.map(|()| RawPut { key, value, cf, ttl_s, for_cas }))
     }
 }
 
@@ -183,11 +181,9 @@ impl IntoFuture for Delete {
     type IntoFuture = Pending<Checked<DeleteMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let common = self.common;
-        let machine = common
-            .check_key("raw delete", &self.key)
-            .map(|()| DeleteMachine::new(self.key, common.raw.cf, common.raw.atomic, common.redacted()));
-        common.pending(machine)
+        let Self { common, key } = self;
+        let (cf, for_cas) = (common.cf(), common.raw.atomic);
+        common.pending(common.check_key("raw delete", &key).map(|()| RawDelete { key, cf, for_cas }))
     }
 }
 
@@ -214,11 +210,8 @@ impl IntoFuture for BatchGetCall {
     fn into_future(self) -> Self::IntoFuture {
         let Self { common, keys } = self;
         let checked = keys.iter().try_for_each(|key| common.check_key(BatchGet::OPERATION, key));
-        let machine = checked.map(|()| {
-            let (batch, keys) = BatchGet::new(keys, common.raw.cf, common.redacted());
-            BatchMachine::new(batch, keys, common.client().config().concurrency)
-        });
-        common.pending(machine)
+        let cf = common.cf();
+        common.pending(checked.map(|()| RawBatchGet { keys, cf }))
     }
 }
 
@@ -254,12 +247,9 @@ impl IntoFuture for BatchPutCall {
     fn into_future(self) -> Self::IntoFuture {
         let Self { common, pairs, ttl_s } = self;
         let check = |pair: &KvPair| common.check_entry(BatchPut::OPERATION, &pair.key, &pair.value);
-        let machine = pairs.iter().try_for_each(check).map(|()| {
-            let raw = &common.raw;
-            let (batch, pairs) = BatchPut::new(pairs, raw.cf, ttl_s, raw.atomic);
-            BatchMachine::new(batch, pairs, common.client().config().concurrency)
-        });
-        common.pending(machine)
+        let checked = pairs.iter().try_for_each(check);
+        let (cf, for_cas) = (common.cf(), common.raw.atomic);
+        common.pending(checked.map(|()| RawBatchPut { pairs, cf, ttl_s, for_cas }))
     }
 }
 
@@ -286,11 +276,8 @@ impl IntoFuture for BatchDeleteCall {
     fn into_future(self) -> Self::IntoFuture {
         let Self { common, keys } = self;
         let checked = keys.iter().try_for_each(|key| common.check_key(BatchDelete::OPERATION, key));
-        let machine = checked.map(|()| {
-            let (batch, keys) = BatchDelete::new(keys, common.raw.cf, common.raw.atomic);
-            BatchMachine::new(batch, keys, common.client().config().concurrency)
-        });
-        common.pending(machine)
+        let (cf, for_cas) = (common.cf(), common.raw.atomic);
+        common.pending(checked.map(|()| RawBatchDelete { keys, cf, for_cas }))
     }
 }
 
@@ -299,14 +286,13 @@ impl IntoFuture for BatchDeleteCall {
 #[must_use = "a call does nothing until it is awaited"]
 pub struct ScanCall {
     common: Common,
-    scan: Scan,
+    scan: RawScan,
 }
 
 impl ScanCall {
     pub(super) fn new(raw: &RawClient, range: KeyRange, limit: usize) -> Self {
         let common = Common::new(raw);
-        let redacted = common.redacted();
-        let scan = Scan { range, limit, reverse: false, keys_only: false, cf: raw.cf, redacted };
+        let scan = RawScan { range, limit, reverse: false, keys_only: false, cf: common.cf() };
         Self { common, scan }
     }
 
@@ -334,7 +320,7 @@ impl IntoFuture for ScanCall {
     type IntoFuture = Pending<Checked<ScanMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.common.pending(Ok(ScanMachine::new(self.scan)))
+        self.common.pending(Ok(self.scan))
     }
 }
 
@@ -359,7 +345,8 @@ impl IntoFuture for DeleteRangeCall {
     type IntoFuture = Pending<Checked<DeleteRangeMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let machine = DeleteRangeMachine::new(self.range, self.common.raw.cf);
-        self.common.pending(Ok(machine))
+        let Self { common, range } = self;
+        let cf = common.cf();
+        common.pending(Ok(RawDeleteRange { range, cf }))
     }
 }

@@ -1,5 +1,7 @@
 //! The raw client: what applications call.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::calls::{
@@ -16,21 +18,21 @@ use crate::types::{Key, KeyRange, KvPair};
 #[derive(Clone, Debug)]
 pub struct RawClient {
     pub(super) client: Client,
-    pub(super) cf: &'static str,
+    pub(super) cf: Cow<'static, str>,
     pub(super) atomic: bool,
 }
 
 impl RawClient {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, cf: "", atomic: false }
+        Self { client, cf: Cow::Borrowed(""), atomic: false }
     }
 
     /// Calls to another column family (`default`, `lock` or `write`).
     ///
     /// client-go: `rawkv/rawkv.go: SetColumnFamily`.
     #[must_use]
-    pub fn column_family(mut self, cf: &'static str) -> Self {
-        self.cf = cf;
+    pub fn column_family(mut self, cf: impl Into<Cow<'static, str>>) -> Self {
+        self.cf = cf.into();
         self
     }
 

@@ -10,6 +10,7 @@
 //!
 //! client-go: `rawkv/rawkv.go: DeleteRange`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
@@ -34,7 +35,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct DeleteRangeMachine {
     left: KeyRange,
-    cf: &'static str,
+    cf: Cow<'static, str>,
     attempts: Attempts,
     phase: Phase,
 }
@@ -42,9 +43,9 @@ pub struct DeleteRangeMachine {
 impl DeleteRangeMachine {
     /// Deletes the keys of `range` from the column family `cf` (empty: the default one).
     #[must_use]
-    pub fn new(range: KeyRange, cf: &'static str) -> Self {
+    pub fn new(range: KeyRange, cf: impl Into<Cow<'static, str>>) -> Self {
         let phase = Phase::Finding(FindRegion::new(Place::Holding(range.start.clone())));
-        Self { left: range, cf, attempts: Attempts::default(), phase }
+        Self { left: range, cf: cf.into(), attempts: Attempts::default(), phase }
     }
 
     fn delete(&self, to: Located, span: &KeyRange) -> Phase {
@@ -53,7 +54,7 @@ impl DeleteRangeMachine {
         let message = pb::RawDeleteRangeRequest {
             start_key: self.left.start.clone().into(),
             end_key: end.into(),
-            cf: self.cf.to_owned(),
+            cf: self.cf.clone().into_owned(),
             ..Default::default()
         };
         let route = Route::Region { key: self.left.start.clone(), region: to.region };

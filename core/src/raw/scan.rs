@@ -11,6 +11,7 @@
 //!
 //! client-go: `rawkv/rawkv.go: Scan, ReverseScan`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
@@ -46,7 +47,7 @@ pub struct Scan {
     /// Values stay empty.
     pub keys_only: bool,
     /// The column family; empty: the default one.
-    pub cf: &'static str,
+    pub cf: Cow<'static, str>,
     /// Errors do not show keys.
     pub redacted: bool,
 }
@@ -95,7 +96,7 @@ impl ScanMachine {
             limit: u32::try_from(asked).unwrap_or(u32::MAX),
             key_only: self.scan.keys_only,
             reverse: self.scan.reverse,
-            cf: self.scan.cf.to_owned(),
+            cf: self.scan.cf.clone().into_owned(),
             ..Default::default()
         };
         let key = if self.scan.reverse { span.start.clone() } else { self.left.start.clone() };

@@ -256,7 +256,7 @@ fn a_batch_of_nothing_sends_nothing() {
 
 fn scan(range: impl Into<KeyRange>, limit: usize, reverse: bool) -> ScanMachine {
     let range = range.into();
-    ScanMachine::new(Scan { range, limit, reverse, keys_only: false, cf: "", redacted: false })
+    ScanMachine::new(Scan { range, limit, reverse, keys_only: false, cf: "".into(), redacted: false })
 }
 
 /// Answers every request of a scan from `data`, as stores of `regions` would; the number of requests.

@@ -34,6 +34,15 @@ macro_rules! commands {
                 match self { $(Self::$name => $tag,)* }
             }
 
+            /// The command of such a field; `None` when this client sends none.
+            #[must_use]
+            pub const fn of_batch_tag(tag: u32) -> Option<Self> {
+                match tag {
+                    $($tag => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// Whether its keys are raw ones, which PD and region errors have as they are.
             #[must_use]
             pub const fn is_raw(self) -> bool {

@@ -35,6 +35,12 @@ impl Profile {
         debug_assert!(context.region_id == 0 && context.peer.is_none() && !context.is_retry_request);
         Self(context.encode_to_vec().into())
     }
+
+    /// The encoded fields.
+    #[must_use]
+    pub fn encoded(&self) -> &Bytes {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Profile {

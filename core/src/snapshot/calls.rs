@@ -1,16 +1,16 @@
 //! Reads as values: refine one, then await it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch_get::BatchGetMachine;
 use super::get::GetMachine;
-use crate::backoff::{Allowance, Budget, Tuning};
+use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
 use crate::error::{Error, InputError};
 use crate::machine::Machine;
-use crate::types::{Instant, Key, ShownKey, Timestamp, Value};
+use crate::start::{self, Operation, Shown};
+use crate::types::{Instant, Key, KvPair, ShownKey, Timestamp, Value};
 
 /// What every read has: its client, its timestamp and its time.
 #[derive(Clone, Debug)]
@@ -29,21 +29,13 @@ impl Common {
         Self { client, ts, patience: None, until: Instant::FAR, refused: None }
     }
 
-    pub(super) fn redacted(&self) -> bool {
-        self.client.config().redact_keys
-    }
-
-    pub(super) fn concurrency(&self) -> usize {
-        self.client.config().concurrency
-    }
-
     fn check_key(&self, operation: &'static str, key: &Key) -> Result<(), Error> {
         let limit = self.client.config().max_key;
         if key.is_empty() {
             return Err(InputError::EmptyKey { operation }.into());
         }
         if key.len() > limit {
-            let (size, key) = (key.len(), ShownKey::new(key.clone(), self.redacted()));
+            let (size, key) = (key.len(), ShownKey::new(key.clone(), self.client.config().redact_keys));
             return Err(InputError::KeyTooLarge { key, size, limit }.into());
         }
         Ok(())
@@ -62,19 +54,23 @@ impl Common {
         Ok(())
     }
 
-    /// The future of `machine`, unless the read cannot begin.
-    pub(crate) fn pending<M, T>(&self, machine: impl FnOnce() -> Result<M, Error>) -> Pending<Checked<M>>
+    /// The future of `operation`, unless the read cannot begin.
+    pub(crate) fn pending<O, T>(
+        &self,
+        operation: impl FnOnce() -> Result<O, Error>,
+    ) -> Pending<Checked<O::Machine>>
     where
-        M: Machine<Output = Result<T, Error>>,
+        O: Operation<Machine: Machine<Output = Result<T, Error>>>,
+        T: Shown,
     {
         let inner = self.client.inner();
         let patience = self.patience.unwrap_or(inner.config.deadline);
         let terms = Terms {
             deadline: (inner.clock.now() + patience).min(self.until),
-            budget: || Budget::new(Allowance::GET, Tuning::default()),
+            allowance: Allowance::GET,
             space: Space::Txn,
         };
-        Pending::new(Arc::clone(inner), terms, Checked::new(self.check().and_then(|()| machine())))
+        Pending::checked(inner, terms, self.check().and_then(|()| operation()))
     }
 }
 
@@ -115,11 +111,7 @@ impl IntoFuture for Get {
         let Self { common, key, own } = self;
         common.pending(|| {
             common.check_key("get", &key)?;
-            let get = GetMachine::new(key, common.ts, common.redacted());
-            Ok(match own {
-                Some(value) => get.known(value),
-                None => get,
-            })
+            Ok(start::Get { key, ts: common.ts, own })
         })
     }
 }
@@ -150,8 +142,9 @@ impl IntoFuture for BatchGet {
         let Self { common, keys, own } = self;
         common.pending(|| {
             keys.iter().try_for_each(|key| common.check_key("batch get", key))?;
-            let machine = BatchGetMachine::new(keys, common.ts, common.concurrency(), common.redacted());
-            Ok(machine.known(own.into_iter().filter_map(|(key, value)| Some((key, value?)))))
+            let own =
+                own.into_iter().filter_map(|(key, value)| Some(KvPair { key, value: value? })).collect();
+            Ok(start::BatchGet { keys, ts: common.ts, own })
         })
     }
 }

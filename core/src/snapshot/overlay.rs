@@ -19,6 +19,21 @@ impl Overlay {
         Self { writes: writes.collect(), reverse: false }
     }
 
+    /// `writes` in the scan's order.
+    pub(crate) fn of(writes: impl Iterator<Item = (Key, Option<Value>)>, reverse: bool) -> Self {
+        Self { writes: writes.collect(), reverse }
+    }
+
+    /// The writes in the scan's order; `None` is a delete.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = (&Key, Option<&Value>)> {
+        self.writes.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// Whether the scan goes from the end of its range to the start.
+    pub(crate) fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
     /// Turns it round for a reverse scan.
     pub(crate) fn reverse(&mut self) {
         self.reverse = !self.reverse;

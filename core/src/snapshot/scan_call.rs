@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::calls::{Common, deadline};
 use super::overlay::Overlay;
-use super::page::{Page, PageMachine, ScanOptions};
+use super::page::{Page, ScanOptions};
 use super::scan::ScanMachine;
 use crate::client::{Checked, Pending};
 use crate::error::Error;
 use crate::lock::LockSets;
 use crate::machine::Machine;
+use crate::start;
 use crate::types::{KeyRange, KvPair};
 
 /// A scan of a range: awaited it gives all its pairs, as a [`cursor`](Self::cursor) batch after batch.
@@ -76,7 +77,7 @@ impl IntoFuture for Scan {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { common, range, options, limit, overlay } = self;
-        common.pending(|| Ok(ScanMachine::over(range, common.ts, limit, options, overlay, common.redacted())))
+        common.pending(|| Ok(start::Scan { range, ts: common.ts, limit, options, overlay }))
     }
 }
 
@@ -107,10 +108,7 @@ impl ScanCursor {
             && let Some(range) = self.left.clone()
         {
             let Self { common, options, sets, .. } = self;
-            let page = || {
-                let sets = sets.clone();
-                Ok(PageMachine::going_round(range, common.ts, *options, sets, common.redacted()))
-            };
+            let page = || Ok(start::Page { range, ts: common.ts, options: *options, sets: sets.clone() });
             let Page { pairs, left, sets } = common.pending(page).await?;
             let mut pairs = self.overlay.lay_over(pairs, left.as_ref());
             pairs.truncate(self.limit);

@@ -2,24 +2,24 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::Transaction;
-use super::commit::{CommitMachine, CommitPlan};
+use super::commit::CommitMachine;
 use super::timestamp::TimestampMachine;
-use crate::backoff::{Allowance, Budget, Tuning};
+use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::snapshot::calls::Common;
+use crate::start::{self, Purpose};
 use crate::types::Instant;
 
-/// The future of a timestamp for `operation`.
+/// The future of a timestamp.
 pub(super) fn timestamp(
     client: &Client,
-    operation: &'static str,
+    purpose: Purpose,
     patience: Option<Duration>,
     until: Instant,
 ) -> Pending<TimestampMachine> {
@@ -27,10 +27,10 @@ pub(super) fn timestamp(
     let patience = patience.unwrap_or(inner.config.deadline);
     let terms = Terms {
         deadline: (inner.clock.now() + patience).min(until),
-        budget: || Budget::new(Allowance::TSO, Tuning::default()),
+        allowance: Allowance::TSO,
         space: Space::Txn,
     };
-    Pending::new(Arc::clone(inner), terms, TimestampMachine::new(operation))
+    Pending::new(inner, terms, start::Timestamp { purpose })
 }
 
 /// A [`Client::begin`] to be awaited.
@@ -62,7 +62,7 @@ impl IntoFuture for Begin {
     fn into_future(self) -> Beginning {
         let Self { client, patience, until } = self;
         let begun = client.inner().clock.now();
-        let timestamp = timestamp(&client, "begin", patience, until);
+        let timestamp = timestamp(&client, Purpose::Begin, patience, until);
         Beginning { client, begun, until, timestamp }
     }
 }
@@ -97,12 +97,12 @@ impl fmt::Debug for Beginning {
 pub struct Commit {
     common: Common,
     patience: Option<Duration>,
-    plan: CommitPlan,
+    commit: start::Commit,
 }
 
 impl Commit {
-    pub(super) fn new(common: Common, plan: CommitPlan) -> Self {
-        Self { common, patience: None, plan }
+    pub(super) fn new(common: Common, commit: start::Commit) -> Self {
+        Self { common, patience: None, commit }
     }
 
     /// Gives the commit this much time instead of the client's default.
@@ -117,15 +117,14 @@ impl IntoFuture for Commit {
     type IntoFuture = Pending<Checked<CommitMachine>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { common, patience, plan } = self;
+        let Self { common, patience, commit } = self;
         let inner = common.client.inner();
         let patience = patience.unwrap_or(inner.config.deadline);
         let terms = Terms {
             deadline: (inner.clock.now() + patience).min(common.until),
-            budget: || Budget::new(Allowance::COMMIT, Tuning::default()),
+            allowance: Allowance::COMMIT,
             space: Space::Txn,
         };
-        let machine = common.refused.map_or_else(|| Ok(CommitMachine::new(plan)), Err);
-        Pending::new(Arc::clone(inner), terms, Checked::new(machine))
+        Pending::checked(inner, terms, common.refused.map_or(Ok(commit), Err))
     }
 }

@@ -7,6 +7,7 @@ use super::transact::{TransactOptions, Transacted, transact};
 use crate::client::{Client, Pending};
 use crate::error::Error;
 use crate::snapshot::Snapshot;
+use crate::start::Purpose;
 use crate::types::{Instant, Timestamp};
 
 impl Client {
@@ -33,7 +34,7 @@ impl Client {
     ///
     /// client-go: `tikv/kv.go: CurrentTimestamp`.
     pub fn current_timestamp(&self) -> Pending<TimestampMachine> {
-        timestamp(self, "current timestamp", None, Instant::FAR)
+        timestamp(self, Purpose::Current, None, Instant::FAR)
     }
 
     /// Reads at `ts`.

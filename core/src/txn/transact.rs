@@ -1,15 +1,15 @@
 //! A transaction with its retries: run again when others were faster, never when nobody knows what became of it.
 
-use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::calls::Begin;
 use super::{CommitInfo, Transaction};
-use crate::backoff::{Allowance, Budget, Tuning};
+use crate::backoff::Allowance;
 use crate::client::{Client, Pending, Space, Terms};
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Cx, Fired, Machine, Ticket, Why};
+use crate::start;
 use crate::types::Instant;
 
 /// The first pause before a transaction is run again is up to so long, in ms; it doubles with each.
@@ -71,13 +71,13 @@ pub(super) fn runs_again(error: &Error) -> bool {
 
 /// Waits before the attempt after attempt number `attempt` (from 1), so that those who met each other come apart.
 #[derive(Debug)]
-pub(super) struct Pause {
+pub(crate) struct Pause {
     attempt: u32,
     timer: Option<Ticket<Fired>>,
 }
 
 impl Pause {
-    pub(super) fn new(attempt: u32) -> Self {
+    pub(crate) fn new(attempt: u32) -> Self {
         Self { attempt, timer: None }
     }
 }
@@ -130,10 +130,6 @@ pub(super) async fn transact<T, E: From<Error>>(
 }
 
 fn pause(client: &Client, attempt: u32, until: Instant) -> Pending<Pause> {
-    let terms = Terms {
-        deadline: until,
-        budget: || Budget::new(Allowance::Unlimited, Tuning::default()),
-        space: Space::Txn,
-    };
-    Pending::new(Arc::clone(client.inner()), terms, Pause::new(attempt))
+    let terms = Terms { deadline: until, allowance: Allowance::Unlimited, space: Space::Txn };
+    Pending::new(client.inner(), terms, start::Pause { attempt })
 }

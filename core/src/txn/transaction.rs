@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::calls::Commit;
-use super::commit::CommitPlan;
 use super::mutation::Mutation;
 use crate::client::Client;
 use crate::error::{Error, TxnError};
@@ -11,6 +10,7 @@ use crate::membuf::{Limits, MemBuf};
 use crate::snapshot::calls::Common;
 use crate::snapshot::overlay::Overlay;
 use crate::snapshot::{BatchGet, Get, Scan};
+use crate::start;
 use crate::types::{Instant, Key, KeyRange, ShownKey, Timestamp};
 
 /// An optimistic transaction: it reads what was committed before it began, and sees its own writes; nobody else sees them
@@ -198,15 +198,12 @@ impl Transaction {
     pub fn commit(&mut self) -> Commit {
         let common = self.common();
         self.over = true;
-        let config = self.client.config();
-        let plan = CommitPlan {
+        let commit = start::Commit {
             start_ts: self.start_ts,
             begun: self.begun,
             mutations: self.buffer.take().map(|(key, entry)| Mutation::new(key, entry)).collect(),
-            limit: config.concurrency,
-            redacted: config.redact_keys,
         };
-        Commit::new(common, plan)
+        Commit::new(common, commit)
     }
 
     /// Gives up what it wrote; the transaction is over. An optimistic transaction has nothing in the cluster yet, so nothing is

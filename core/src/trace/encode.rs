@@ -1,0 +1,207 @@
+//! From what the kernel has to the records of a trace.
+
+use super::format as f;
+use super::tickets::{Kind, Tickets};
+use crate::backoff::{Allowance, Tuning};
+use crate::error::ServiceError;
+use crate::machine::{
+    Answer, Completion, Effect, Fault, Feedback, Interrupt, Place, Question, TransportClass, TransportFault,
+    Why,
+};
+use crate::types::{Instant, KeyRange, Located, RegionInfo, RegionVersion};
+
+pub(super) fn range(range: &KeyRange) -> f::Range {
+    f::Range { start: range.start.0.clone(), end: range.end.0.clone() }
+}
+
+pub(super) fn region(region: RegionVersion) -> f::Region {
+    f::Region { id: region.id.0, version: region.version, conf_ver: region.conf_ver }
+}
+
+pub(super) fn located(to: Located) -> f::Located {
+    f::Located { region: Some(region(to.region)), peer: to.peer.0, store: to.store.0 }
+}
+
+fn region_info(info: &RegionInfo) -> f::RegionInfo {
+    let peer = |peer: &crate::types::Peer| f::Peer {
+        id: peer.id.0,
+        store: peer.store.0,
+        role: match peer.role {
+            crate::types::PeerRole::Voter => 0,
+            crate::types::PeerRole::Learner => 1,
+            crate::types::PeerRole::Witness => 2,
+        },
+    };
+    f::RegionInfo {
+        region: Some(region(info.version)),
+        range: Some(range(&info.range)),
+        peers: info.peers.iter().map(peer).collect(),
+        leader: info.leader.map_or(0, |peer| peer.0),
+    }
+}
+
+pub(super) fn feedback(feedback: &Feedback) -> f::Feedback {
+    let kind = match feedback {
+        Feedback::LeaderIs { region: of, peer, store } => {
+            f::FeedbackKind::LeaderIs(f::LeaderIs { region: Some(region(*of)), peer: peer.0, store: store.0 })
+        }
+        Feedback::Stale { region: of, why } => {
+            f::FeedbackKind::Stale(f::Stale { region: Some(region(*of)), why: format!("{why:?}") })
+        }
+        Feedback::Regions { old, new } => f::FeedbackKind::Replaced(f::Replaced {
+            old: Some(region(*old)),
+            new: new.iter().map(region_info).collect(),
+        }),
+        Feedback::Loaded { regions, expires } => f::FeedbackKind::Loaded(f::Loaded {
+            regions: regions.iter().map(region_info).collect(),
+            expires_ns: expires.0,
+        }),
+        Feedback::Unreachable { store, region: of } => {
+            f::FeedbackKind::Unreachable(f::Unreachable { store: store.0, region: Some(region(*of)) })
+        }
+    };
+    f::Feedback { feedback: Some(kind) }
+}
+
+fn place(place: &Place) -> f::Place {
+    let kind = match place {
+        Place::Holding(key) => f::PlaceKind::Holding(key.0.clone()),
+        Place::Below(key) => f::PlaceKind::Below(key.0.clone()),
+        Place::Id(id) => f::PlaceKind::Id(id.0),
+    };
+    f::Place { place: Some(kind) }
+}
+
+/// An effect; its ticket gets the operation's next number.
+pub(super) fn effect(effect: &Effect, tickets: &mut Tickets) -> f::Effect {
+    let kind = match effect {
+        Effect::Call { ticket, attempt, request, deadline } => f::EffectKind::Call(f::Call {
+            ticket: tickets.issue(*ticket, Kind::Call(request.command())),
+            to: Some(located(attempt.to)),
+            retry: attempt.retry,
+            max_execution_ms: attempt.max_execution_ms,
+            deadline_ns: deadline.0,
+            command: request.command().batch_tag(),
+            body: request.body().clone(),
+            profile: request.profile().encoded().clone(),
+        }),
+        Effect::Ask { ticket, question, deadline } => ask(*ticket, question, *deadline, tickets),
+        Effect::Timer { ticket, at, why } => {
+            let (kind, name) = match why {
+                Why::BackOff(name) => (f::Why::BackOff, *name),
+                Why::LockTtl => (f::Why::LockTtl, ""),
+                Why::Heartbeat => (f::Why::Heartbeat, ""),
+            };
+            f::EffectKind::Timer(f::Timer {
+                ticket: tickets.issue(*ticket, Kind::Timer),
+                at_ns: at.0,
+                why: kind.into(),
+                name: name.to_owned(),
+            })
+        }
+        Effect::Spawn { start } => f::EffectKind::Spawn(super::start::encode(start)),
+        Effect::Report(learned) => f::EffectKind::Report(feedback(learned)),
+        Effect::Cancel { ticket, .. } => {
+            f::EffectKind::Cancel(tickets.close(*ticket).map_or(0, |open| open.0))
+        }
+    };
+    f::Effect { effect: Some(kind) }
+}
+
+fn ask(
+    ticket: crate::machine::TicketId,
+    question: &Question,
+    deadline: Instant,
+    tickets: &mut Tickets,
+) -> f::EffectKind {
+    let (question, kind, limit) = match question {
+        Question::Timestamp => (f::Question::Timestamp(true), Kind::Timestamp, 0),
+        Question::Region(at) => (f::Question::Region(place(at)), Kind::Region, 0),
+        Question::Regions { range: of, limit } => (f::Question::Regions(range(of)), Kind::Regions, *limit),
+    };
+    let ticket = tickets.issue(ticket, kind);
+    f::EffectKind::Ask(f::Ask { ticket, deadline_ns: deadline.0, question: Some(question), limit })
+}
+
+pub(super) fn completion(completion: &Completion) -> f::Completion {
+    match completion {
+        Completion::Response(body) => f::Completion::Response(body.clone()),
+        Completion::TimerFired(at) => f::Completion::Fired(at.0),
+        Completion::Answer(Answer::Timestamp(ts)) => f::Completion::Timestamp(ts.0),
+        Completion::Answer(Answer::Region(to)) => f::Completion::Region(located(*to)),
+        Completion::Answer(Answer::Regions(regions)) => {
+            let spanned = |(to, keys): &(Located, KeyRange)| f::Spanned {
+                to: Some(located(*to)),
+                range: Some(range(keys)),
+            };
+            f::Completion::Regions(f::Regions { regions: regions.iter().map(spanned).collect() })
+        }
+        Completion::Answer(other @ Answer::Pd(_)) => f::Completion::Other(format!("{other:?}")),
+        Completion::Fault(what) => f::Completion::Fault(fault(what)),
+    }
+}
+
+pub(super) fn interrupt(why: Interrupt) -> f::Interrupt {
+    match why {
+        Interrupt::Deadline => f::Interrupt::Deadline,
+        Interrupt::Killed => f::Interrupt::Killed,
+        Interrupt::Closed => f::Interrupt::Closed,
+    }
+}
+
+pub(super) fn transport(fault: &TransportFault) -> f::Transport {
+    let (class, code) = match fault.class {
+        TransportClass::Unreachable => (f::TransportClass::Unreachable, 0),
+        TransportClass::Lost => (f::TransportClass::Lost, 0),
+        TransportClass::TimedOut => (f::TransportClass::TimedOut, 0),
+        TransportClass::Rejected(code) => (f::TransportClass::Rejected, code.into()),
+    };
+    f::Transport { class: class.into(), code, detail: fault.detail.to_string() }
+}
+
+pub(super) fn fault(fault: &Fault) -> f::Fault {
+    let kind = match fault {
+        Fault::Transport(fault) => f::FaultKind::Transport(transport(fault)),
+        Fault::Late(fault) => f::FaultKind::Late(transport(fault)),
+        Fault::Interrupted(why) => f::FaultKind::Interrupted(interrupt(*why).into()),
+        Fault::Overloaded => f::FaultKind::Overloaded(true),
+        Fault::Refused(error) => f::FaultKind::Refused(service_error(error)),
+    };
+    f::Fault { fault: Some(kind) }
+}
+
+fn service_error(error: &ServiceError) -> f::ServiceError {
+    let of = |kind: f::Service, address: &str, text: &str, id: u64, found: u64| f::ServiceError {
+        kind: kind.into(),
+        address: address.to_owned(),
+        text: text.to_owned(),
+        id,
+        found,
+    };
+    match error {
+        ServiceError::BadAddress { address, reason } => of(f::Service::BadAddress, address, reason, 0, 0),
+        ServiceError::NoAddress => of(f::Service::NoAddress, "", "", 0, 0),
+        ServiceError::PdUnreachable { addresses, last } => {
+            of(f::Service::PdUnreachable, addresses, last, 0, 0)
+        }
+        ServiceError::ClusterMismatch { address, wanted, found } => {
+            of(f::Service::ClusterMismatch, address, "", wanted.0, found.0)
+        }
+        ServiceError::Pd { address, message } => of(f::Service::Pd, address, message, 0, 0),
+        ServiceError::NoRegion { place } => of(f::Service::NoRegion, "", place, 0, 0),
+        ServiceError::NoPeer { region } => of(f::Service::NoPeer, "", "", region.0, 0),
+        ServiceError::StoreRemoved { store } => of(f::Service::StoreRemoved, "", "", store.0, 0),
+        ServiceError::Corrupt { address, detail } => of(f::Service::Corrupt, address, detail, 0, 0),
+        ServiceError::Tls { reason } => of(f::Service::Tls, "", reason, 0, 0),
+    }
+}
+
+pub(super) fn budget(allowance: Allowance, tuning: Tuning) -> f::Budget {
+    let (kind, ms) = match allowance {
+        Allowance::Nothing => (f::AllowanceKind::Nothing, 0),
+        Allowance::Weighted(ms) => (f::AllowanceKind::Weighted, ms),
+        Allowance::Plain(ms) => (f::AllowanceKind::Plain, ms),
+        Allowance::Unlimited => (f::AllowanceKind::Unlimited, 0),
+    };
+    f::Budget { kind: kind.into(), ms, weight: tuning.weight, lock_fast_ms: tuning.lock_fast_ms }
+}

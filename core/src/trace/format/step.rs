@@ -1,0 +1,351 @@
+//! What a step consists of: the completion, the facts, the effects.
+
+use bytes::Bytes;
+
+use super::{Feedback, Located, Place, Range, Region, Regions, Start};
+
+/// Something that an operation waited for.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Completed {
+    /// What waited: the ticket of a call, a question or a timer, counted from 1 in the operation.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// What came.
+    #[prost(oneof = "Completion", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    pub completion: Option<Completion>,
+}
+
+/// What came.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[non_exhaustive]
+pub enum Completion {
+    /// A store's response, encoded.
+    #[prost(bytes = "bytes", tag = "2")]
+    Response(Bytes),
+    /// The timer that was set for this time, in ns on the client's clock.
+    #[prost(uint64, tag = "3")]
+    Fired(u64),
+    /// A timestamp.
+    #[prost(uint64, tag = "4")]
+    Timestamp(u64),
+    /// A region.
+    #[prost(message, tag = "5")]
+    Region(Located),
+    /// Regions with their keys.
+    #[prost(message, tag = "6")]
+    Regions(Regions),
+    /// None of these.
+    #[prost(message, tag = "7")]
+    Fault(Fault),
+    /// A response of so many bytes whose values could not be found to be zeroed: it is not a message of its type.
+    #[prost(uint64, tag = "8")]
+    Withheld(u64),
+    /// An answer that no operation of this version asks for, as `Debug` shows it.
+    #[prost(string, tag = "9")]
+    Other(String),
+}
+
+/// What came instead of an answer.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Fault {
+    /// What.
+    #[prost(oneof = "FaultKind", tags = "1, 2, 3, 4, 5")]
+    pub fault: Option<FaultKind>,
+}
+
+/// A fault.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The request got no answer.
+    #[prost(message, tag = "1")]
+    Transport(Transport),
+    /// The operation's deadline passed meanwhile.
+    #[prost(message, tag = "2")]
+    Late(Transport),
+    /// The operation was stopped.
+    #[prost(enumeration = "Interrupt", tag = "3")]
+    Interrupted(i32),
+    /// Too much waits within the client.
+    #[prost(bool, tag = "4")]
+    Overloaded(bool),
+    /// A service could not give what was asked for.
+    #[prost(message, tag = "5")]
+    Refused(ServiceError),
+}
+
+/// Why an operation was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum Interrupt {
+    /// Not said.
+    Unknown = 0,
+    /// Its deadline passed.
+    Deadline = 1,
+    /// The caller asked for it.
+    Killed = 2,
+    /// The client is closed.
+    Closed = 3,
+}
+
+/// A request without answer.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Transport {
+    /// What is known of it.
+    #[prost(enumeration = "TransportClass", tag = "1")]
+    pub class: i32,
+    /// The gRPC status code of a refusal.
+    #[prost(uint32, tag = "2")]
+    pub code: u32,
+    /// The address, and what the runtime said.
+    #[prost(string, tag = "3")]
+    pub detail: String,
+}
+
+/// What is known of a request without answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum TransportClass {
+    /// Not said.
+    Unknown = 0,
+    /// Nothing was sent.
+    Unreachable = 1,
+    /// The connection broke behind it.
+    Lost = 2,
+    /// No answer in time.
+    TimedOut = 3,
+    /// Refused with a gRPC status.
+    Rejected = 4,
+}
+
+/// What a service could not give. The fields that its kind does not have are empty.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct ServiceError {
+    /// The kind.
+    #[prost(enumeration = "Service", tag = "1")]
+    pub kind: i32,
+    /// An address, or several.
+    #[prost(string, tag = "2")]
+    pub address: String,
+    /// What was said, or what is wrong.
+    #[prost(string, tag = "3")]
+    pub text: String,
+    /// The cluster that was wanted, the region or the store.
+    #[prost(uint64, tag = "4")]
+    pub id: u64,
+    /// The cluster that was found.
+    #[prost(uint64, tag = "5")]
+    pub found: u64,
+}
+
+/// Kinds of [`ServiceError`], one for each of [`crate::error::ServiceError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum Service {
+    /// Not said.
+    Unknown = 0,
+    /// An address that is none.
+    BadAddress = 1,
+    /// No address at all.
+    NoAddress = 2,
+    /// No PD answers.
+    PdUnreachable = 3,
+    /// Another cluster.
+    ClusterMismatch = 4,
+    /// PD answered with an error.
+    Pd = 5,
+    /// PD knows no region.
+    NoRegion = 6,
+    /// A region without peers.
+    NoPeer = 7,
+    /// A store that is gone.
+    StoreRemoved = 8,
+    /// An answer that is none.
+    Corrupt = 9,
+    /// Certificates that cannot be used.
+    Tls = 10,
+}
+
+/// Something that was read of the state that all operations share.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Fact {
+    /// What.
+    #[prost(oneof = "FactKind", tags = "1, 2")]
+    pub fact: Option<FactKind>,
+}
+
+/// A fact.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[non_exhaustive]
+pub enum FactKind {
+    /// Where a request goes.
+    #[prost(message, tag = "1")]
+    Locate(Locate),
+    /// The keys of a region.
+    #[prost(message, tag = "2")]
+    Span(Span),
+}
+
+/// Where a request for a key goes.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Locate {
+    /// The key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// The region of the keys just below it was asked for; with an empty key the last.
+    #[prost(bool, tag = "2")]
+    pub below: bool,
+    /// The answer; none: not known.
+    #[prost(message, optional, tag = "3")]
+    pub answer: Option<Located>,
+}
+
+/// The keys of a region.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Span {
+    /// The region.
+    #[prost(message, optional, tag = "1")]
+    pub region: Option<Region>,
+    /// The answer; none: not known.
+    #[prost(message, optional, tag = "2")]
+    pub answer: Option<Range>,
+}
+
+/// Something that is to be done.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Effect {
+    /// What.
+    #[prost(oneof = "EffectKind", tags = "1, 2, 3, 4, 5, 6")]
+    pub effect: Option<EffectKind>,
+}
+
+/// An effect.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[non_exhaustive]
+pub enum EffectKind {
+    /// Send a request.
+    #[prost(message, tag = "1")]
+    Call(Call),
+    /// Ask a service of the client.
+    #[prost(message, tag = "2")]
+    Ask(Ask),
+    /// Wait.
+    #[prost(message, tag = "3")]
+    Timer(Timer),
+    /// Leave an operation to the background.
+    #[prost(message, tag = "4")]
+    Spawn(Start),
+    /// The shared state was told this.
+    #[prost(message, tag = "5")]
+    Report(Feedback),
+    /// This ticket is not waited for any more.
+    #[prost(uint64, tag = "6")]
+    Cancel(u64),
+}
+
+/// A request on its way.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Call {
+    /// Who waits, counted from 1 in the operation.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// Where it goes.
+    #[prost(message, optional, tag = "2")]
+    pub to: Option<Located>,
+    /// Whether it was sent before.
+    #[prost(bool, tag = "3")]
+    pub retry: bool,
+    /// How long the store may work on it, in ms.
+    #[prost(uint32, tag = "4")]
+    pub max_execution_ms: u32,
+    /// When it is given up, in ns on the client's clock.
+    #[prost(uint64, tag = "5")]
+    pub deadline_ns: u64,
+    /// The command: its field number in `tikvpb.BatchCommandsRequest.Request`.
+    #[prost(uint32, tag = "6")]
+    pub command: u32,
+    /// The encoded message, without context.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub body: Bytes,
+    /// The encoded `kvrpcpb.Context` that all attempts have in common.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub profile: Bytes,
+}
+
+/// A question to a service of the client.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Ask {
+    /// Who waits, counted from 1 in the operation.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// When it is given up, in ns on the client's clock.
+    #[prost(uint64, tag = "2")]
+    pub deadline_ns: u64,
+    /// The question.
+    #[prost(oneof = "Question", tags = "3, 4, 5")]
+    pub question: Option<Question>,
+    /// Of `Regions`: how many at the most.
+    #[prost(uint32, tag = "6")]
+    pub limit: u32,
+}
+
+/// A question.
+#[derive(Clone, PartialEq, prost::Oneof)]
+#[non_exhaustive]
+pub enum Question {
+    /// A timestamp.
+    #[prost(bool, tag = "3")]
+    Timestamp(bool),
+    /// The region at a place.
+    #[prost(message, tag = "4")]
+    Region(Place),
+    /// The regions of a range.
+    #[prost(message, tag = "5")]
+    Regions(Range),
+}
+
+/// A wait.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Timer {
+    /// Who waits, counted from 1 in the operation.
+    #[prost(uint64, tag = "1")]
+    pub ticket: u64,
+    /// Until when, in ns on the client's clock.
+    #[prost(uint64, tag = "2")]
+    pub at_ns: u64,
+    /// What for.
+    #[prost(enumeration = "Why", tag = "3")]
+    pub why: i32,
+    /// Of a pause between two attempts: the name of what went wrong.
+    #[prost(string, tag = "4")]
+    pub name: String,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum Why {
+    /// Not said.
+    Unknown = 0,
+    /// A pause between two attempts.
+    BackOff = 1,
+    /// A lock's time to live.
+    LockTtl = 2,
+    /// The next heartbeat of a lock.
+    Heartbeat = 3,
+}

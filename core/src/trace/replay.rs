@@ -1,0 +1,496 @@
+//! Replaying a trace: every operation's machine is driven by what was recorded, and must want the same again.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::task::Poll;
+
+use super::file::{Records, TraceError};
+use super::format::{self as f, Cause, Entry, Record};
+use super::tickets::Tickets;
+use super::{decode, encode, start};
+use crate::machine::{Cx, Facts, Feedback, Machine, Op};
+use crate::start::{AnyMachine, Ended, Operation, Settings};
+use crate::types::{Instant, KeyRange, Located, RegionVersion, WallTime};
+
+/// Differences that a report lists; the others are counted.
+const LISTED: usize = 100;
+
+/// The longest side of a difference in its text.
+const SHOWN: usize = 600;
+
+/// The first thing in which an operation's replay is not what was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The operation's number.
+    pub operation: u64,
+    /// Its name.
+    pub name: &'static str,
+    /// The step, counted from 0.
+    pub step: u32,
+    /// What differs.
+    pub what: String,
+    /// What the trace has.
+    pub recorded: String,
+    /// What the replay came to.
+    pub replayed: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, name, step, what, recorded, replayed } = self;
+        write!(
+            f,
+            "operation {operation} ({name}), step {step}: {what}\n  recorded: {recorded}\n  replayed: {replayed}"
+        )
+    }
+}
+
+/// What a replay came to. Its text is one line if all is identical, else the first difference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Operations whose recorded steps were all replayed, and were identical; those that are not over are among them.
+    pub identical: u64,
+    /// Steps that were identical.
+    pub steps: u64,
+    /// Of the identical operations those whose end the trace does not have.
+    pub unfinished: u64,
+    /// Operations whose beginning the trace does not have, or a step between: they cannot be replayed.
+    pub cut: u64,
+    /// Operations that got a response which was withheld, identical up to it.
+    pub withheld: u64,
+    /// Operations that differ.
+    pub different: u64,
+    /// The first differences of the first 100 of them, in the order of the trace.
+    pub differences: Vec<Difference>,
+}
+
+impl Report {
+    /// Whether nothing differs. What is cut or withheld does not differ, but see the counts.
+    #[must_use]
+    pub fn is_identical(&self) -> bool {
+        self.different == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(first) = self.differences.first() {
+            write!(
+                f,
+                "{first}\n{} of {} operations differ",
+                self.different,
+                self.different + self.identical
+            )?;
+        } else {
+            write!(f, "identical, {} steps of {} operations", self.steps, self.identical)?;
+        }
+        for (count, what) in [
+            (self.unfinished, "not over"),
+            (self.cut, "cut off"),
+            (self.withheld, "with a withheld response"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replays a trace. Each operation is built from what it began with, gets its seed, its completions and the answers to its
+/// questions, and must read the same facts, want the same effects and end the same.
+///
+/// Wire records are passed over.
+///
+/// # Errors
+/// [`TraceError`]: what cannot be read at all. An operation that makes no sense is a [`Difference`].
+pub fn replay(trace: &[u8]) -> Result<Report, TraceError> {
+    let mut replay = Replay::default();
+    for record in Records::new(trace)? {
+        replay.record(record?);
+    }
+    Ok(replay.finish())
+}
+
+/// As [`replay`], of records that are read already.
+pub fn replay_records(records: impl IntoIterator<Item = Record>) -> Report {
+    let mut replay = Replay::default();
+    for record in records {
+        replay.record(record);
+    }
+    replay.finish()
+}
+
+/// A replay under way: takes the records one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    operations: BTreeMap<u64, State>,
+    report: Report,
+}
+
+#[derive(Debug)]
+enum State {
+    Running(Box<Running>),
+    /// Its beginning or a step is missing.
+    Cut,
+    /// Nothing of it is of interest any more.
+    Over,
+}
+
+/// Why an operation is not replayed any further.
+enum Halt {
+    Differs { what: String, recorded: String, replayed: String },
+    Cut,
+    Withheld,
+}
+
+fn differs<T>(what: &str, recorded: impl fmt::Debug, replayed: impl fmt::Debug) -> Result<T, Halt> {
+    Err(Halt::Differs { what: what.to_owned(), recorded: shown(&recorded), replayed: shown(&replayed) })
+}
+
+fn nonsense<T>(what: &str, recorded: impl fmt::Debug) -> Result<T, Halt> {
+    let (what, recorded) = (what.to_owned(), shown(&recorded));
+    Err(Halt::Differs { what, recorded, replayed: "nothing that fits".to_owned() })
+}
+
+/// `Debug` text, without quotes around a text, cut where nobody reads on.
+fn shown(value: &dyn fmt::Debug) -> String {
+    let mut text = format!("{value:?}");
+    if text.len() > SHOWN {
+        let at = (0..=SHOWN).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(at);
+        text.push_str(" …");
+    }
+    text
+}
+
+#[derive(Debug)]
+struct Running {
+    name: &'static str,
+    machine: AnyMachine,
+    op: Op,
+    tickets: Tickets,
+    steps: u32,
+    ended: Option<Ended>,
+    dropped: bool,
+}
+
+impl Replay {
+    pub(super) fn record(&mut self, record: Record) {
+        match record.entry {
+            Some(Entry::Begin(begin)) => self.begin(&begin),
+            Some(Entry::Step(step)) => self.step(&step),
+            Some(Entry::End(end)) => self.end(&end),
+            Some(Entry::Wire(_)) | None => {}
+        }
+    }
+
+    fn begin(&mut self, begin: &f::Begin) {
+        let state = match Running::new(begin) {
+            Ok(running) => State::Running(Box::new(running)),
+            Err(halt) => {
+                self.halt(begin.number, "operation", 0, halt);
+                State::Over
+            }
+        };
+        if let Some(State::Running(running)) = self.operations.insert(begin.number, state) {
+            let again = Halt::Differs {
+                what: "the number is used again".to_owned(),
+                recorded: "two operations".to_owned(),
+                replayed: "one".to_owned(),
+            };
+            self.halt(begin.number, running.name, running.steps, again);
+        }
+    }
+
+    fn step(&mut self, step: &f::Step) {
+        let state = self.operations.entry(step.number).or_insert(State::Cut);
+        let State::Running(running) = state else { return };
+        match running.step(step) {
+            Ok(()) => self.report.steps += 1,
+            Err(halt) => {
+                let (name, at) = (running.name, running.steps);
+                *state = State::Over;
+                self.halt(step.number, name, at, halt);
+            }
+        }
+    }
+
+    fn end(&mut self, end: &f::End) {
+        let state = self.operations.entry(end.number).or_insert(State::Cut);
+        let State::Running(running) = state else { return };
+        let ended = running.end(end);
+        let (name, at) = (running.name, running.steps);
+        *state = State::Over;
+        match ended {
+            Ok(()) => self.report.identical += 1,
+            Err(halt) => self.halt(end.number, name, at, halt),
+        }
+    }
+
+    fn halt(&mut self, operation: u64, name: &'static str, step: u32, halt: Halt) {
+        match halt {
+            Halt::Cut => self.report.cut += 1,
+            Halt::Withheld => self.report.withheld += 1,
+            Halt::Differs { what, recorded, replayed } => {
+                self.report.different += 1;
+                if self.report.differences.len() < LISTED {
+                    self.report.differences.push(Difference {
+                        operation,
+                        name,
+                        step,
+                        what,
+                        recorded,
+                        replayed,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What the operation is at whose end stands last, as its replay has it.
+    pub(super) fn ended(&self, operation: u64) -> Option<&Ended> {
+        match self.operations.get(&operation) {
+            Some(State::Running(running)) => running.ended.as_ref(),
+            Some(State::Cut | State::Over) | None => None,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Report {
+        for state in self.operations.values() {
+            match state {
+                State::Running(_) => {
+                    self.report.identical += 1;
+                    self.report.unfinished += 1;
+                }
+                State::Cut => self.report.cut += 1,
+                State::Over => {}
+            }
+        }
+        self.report
+    }
+}
+
+impl Running {
+    fn new(begin: &f::Begin) -> Result<Self, Halt> {
+        let read = || {
+            let start = start::decode(begin.start.as_ref().unwrap_or(&f::Start::default()))?;
+            Ok((start, decode::budget(begin.budget.as_ref())?))
+        };
+        let (start, budget) = match read() {
+            Ok(read) => read,
+            Err(super::Unreadable(why)) => return nonsense(why, &begin.start),
+        };
+        let settings =
+            Settings { redact_keys: begin.redact_keys, concurrency: decode::count(begin.concurrency) };
+        let mut op = Op::default();
+        op.begin(begin.seed, Instant(begin.deadline_ns), budget);
+        let name = start.name();
+        let machine = start.machine(&settings);
+        Ok(Self { name, machine, op, tickets: Tickets::default(), steps: 0, ended: None, dropped: false })
+    }
+
+    fn step(&mut self, step: &f::Step) -> Result<(), Halt> {
+        if step.index != self.steps {
+            return Err(Halt::Cut);
+        }
+        if let Some(ended) = &self.ended {
+            return differs("the operation is over", &step.cause, ended);
+        }
+        if self.dropped {
+            return nonsense("a dropped operation goes no step", &step.cause);
+        }
+        self.cause(step.cause.as_ref())?;
+        let facts = Recorded { facts: &step.facts, state: RefCell::default() };
+        let mut cx = Cx::root(Instant(step.at_ns), WallTime(step.wall_ms), &facts, &mut self.op);
+        if matches!(step.cause, Some(Cause::Dropped(_))) {
+            self.machine.abandon(&mut cx);
+            self.dropped = true;
+        } else if let Poll::Ready(ended) = self.machine.step(&mut cx) {
+            self.ended = Some(ended);
+        }
+        if self.ended.is_some() || self.dropped {
+            self.op.end();
+        }
+        facts.finish()?;
+        self.effects(&step.effects)?;
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn cause(&mut self, cause: Option<&Cause>) -> Result<(), Halt> {
+        let completed = match cause {
+            Some(Cause::First(_)) if self.steps == 0 => return Ok(()),
+            Some(Cause::Dropped(_)) => return Ok(()),
+            Some(Cause::Interrupted(why)) => match decode::interrupt(*why) {
+                Ok(why) => {
+                    self.op.interrupt(why);
+                    return Ok(());
+                }
+                Err(super::Unreadable(text)) => return nonsense(text, cause),
+            },
+            Some(Cause::Completed(completed)) => completed,
+            Some(Cause::First(_)) | None => return nonsense("a step without cause", cause),
+        };
+        let Some((ticket, kind)) = self.tickets.find(completed.ticket) else {
+            return nonsense("nobody waits for this ticket", completed);
+        };
+        let Some(completion) = completed.completion.as_ref().filter(|completion| kind.brings(completion))
+        else {
+            return nonsense(&format!("the ticket waits for {kind:?}"), completed);
+        };
+        if matches!(completion, f::Completion::Withheld(_)) {
+            return Err(Halt::Withheld);
+        }
+        let completion = match decode::completion(completion) {
+            Ok(completion) => completion,
+            Err(super::Unreadable(text)) => return nonsense(text, completed),
+        };
+        self.tickets.close(ticket);
+        if self.op.deliver(ticket, completion) {
+            Ok(())
+        } else {
+            nonsense("nobody waits for this ticket", completed)
+        }
+    }
+
+    fn effects(&mut self, recorded: &[f::Effect]) -> Result<(), Halt> {
+        let mut wanted = recorded.iter();
+        let mut at = 0;
+        while let Some(effect) = self.op.next_effect() {
+            let replayed = encode::effect(&effect, &mut self.tickets);
+            match wanted.next() {
+                Some(recorded) if *recorded == replayed => at += 1,
+                Some(recorded) => return differs(&format!("effect {at}"), Told(recorded), Told(&replayed)),
+                None => return differs(&format!("effect {at}"), "none", Told(&replayed)),
+            }
+        }
+        match wanted.next() {
+            Some(recorded) => differs(&format!("effect {at}"), Told(recorded), "none"),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, end: &f::End) -> Result<(), Halt> {
+        if self.dropped && end.dropped {
+            return Ok(());
+        }
+        let Some(ended) = &self.ended else { return differs("the end", end, "the operation goes on") };
+        let Ended { text, error } = ended;
+        let error = error.map(|kind| format!("{kind:?}")).unwrap_or_default();
+        if end.dropped || (&end.error, end.bytes, end.hash) != (&error, text.bytes, text.hash) {
+            return differs("the end", &end.text, &text.kept);
+        }
+        Ok(())
+    }
+}
+
+/// An effect, without the wrapping of its message.
+struct Told<'a>(&'a f::Effect);
+
+impl fmt::Debug for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.effect {
+            Some(f::EffectKind::Call(call)) => {
+                write!(f, "{} in {call:?}", super::show::request(call))
+            }
+            Some(effect) => effect.fmt(f),
+            None => f.write_str("an effect of a kind that is not known"),
+        }
+    }
+}
+
+/// Facts as they were recorded: each question must be the next one.
+#[derive(Debug)]
+struct Recorded<'a> {
+    facts: &'a [f::Fact],
+    state: RefCell<Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    count: usize,
+    /// The first question that was not the recorded one.
+    wrong: Option<(usize, String)>,
+}
+
+impl Recorded<'_> {
+    /// The answer that `read` finds in the next fact, if that is the answer to `question`.
+    fn next<T>(
+        &self,
+        question: impl fmt::Debug,
+        read: impl FnOnce(&f::FactKind) -> Option<Option<T>>,
+    ) -> Option<T> {
+        let mut state = self.state.borrow_mut();
+        if state.wrong.is_some() {
+            return None;
+        }
+        let at = state.count;
+        match self.facts.get(at).and_then(|fact| fact.fact.as_ref()).and_then(read) {
+            Some(answer) => {
+                state.count += 1;
+                answer
+            }
+            None => {
+                state.wrong = Some((at, shown(&question)));
+                None
+            }
+        }
+    }
+
+    fn locate(&self, key: &[u8], below: bool) -> Option<Located> {
+        let question = f::Locate { key: bytes::Bytes::copy_from_slice(key), below, answer: None };
+        self.next(&question, |fact| match fact {
+            f::FactKind::Locate(locate) if locate.key == question.key && locate.below == below => {
+                Some(locate.answer.map(decode::located))
+            }
+            f::FactKind::Locate(_) | f::FactKind::Span(_) => None,
+        })
+    }
+
+    fn finish(self) -> Result<(), Halt> {
+        let Asked { count, wrong } = self.state.into_inner();
+        match (wrong, self.facts.get(count)) {
+            (Some((at, question)), Some(fact)) => differs(&format!("fact {at}"), fact, Plain(&question)),
+            (Some((at, question)), None) => differs(&format!("fact {at}"), Plain("none"), Plain(&question)),
+            (None, Some(fact)) => differs(&format!("fact {count}"), fact, Plain("none")),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A text that is shown as it is.
+struct Plain<'a>(&'a str);
+
+impl fmt::Debug for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Facts for Recorded<'_> {
+    fn locate(&self, key: &[u8], _: Instant) -> Option<Located> {
+        self.locate(key, false)
+    }
+
+    fn locate_below(&self, key: &[u8], _: Instant) -> Option<Located> {
+        self.locate(key, true)
+    }
+
+    fn span(&self, region: RegionVersion) -> Option<KeyRange> {
+        let question = f::Span { region: Some(encode::region(region)), answer: None };
+        self.next(&question, |fact| match fact {
+            f::FactKind::Span(span) if span.region == question.region => {
+                Some(span.answer.as_ref().map(|range| decode::key_range(Some(range))))
+            }
+            f::FactKind::Locate(_) | f::FactKind::Span(_) => None,
+        })
+    }
+
+    fn report(&self, _: &Feedback, _: Instant) {
+        // It stands among the effects.
+    }
+}

@@ -1,0 +1,57 @@
+//! Texts of what a trace holds, for people: messages are decoded.
+
+use std::fmt::Debug;
+
+use prost::Message;
+use tikv_proto::kvrpcpb as pb;
+
+use super::format::Call;
+use crate::request::{Command, Typed};
+
+macro_rules! by_command {
+    ($command:expr, $body:expr, $of:ident: $($name:ident = $request:ident),* $(,)?) => {
+        match $command {
+            $(Command::$name => $of::<pb::$request>($body),)*
+        }
+    };
+}
+
+macro_rules! texts {
+    ($($name:ident = $request:ident),* $(,)?) => {
+        /// The request of a call as `Debug` shows its message.
+        #[must_use]
+        pub fn request(call: &Call) -> String {
+            match Command::of_batch_tag(call.command) {
+                Some(command) => by_command!(command, &call.body, text: $($name = $request),*),
+                None => format!("a command of number {}", call.command),
+            }
+        }
+
+        /// The response to a command as `Debug` shows its message.
+        #[must_use]
+        pub fn response(command: Command, body: &[u8]) -> String {
+            by_command!(command, body, response_text: $($name = $request),*)
+        }
+    };
+}
+
+texts! {
+    Get = GetRequest, Scan = ScanRequest, Prewrite = PrewriteRequest, Commit = CommitRequest, BatchGet = BatchGetRequest,
+    BatchRollback = BatchRollbackRequest, ScanLock = ScanLockRequest, ResolveLock = ResolveLockRequest,
+    RawGet = RawGetRequest, RawBatchGet = RawBatchGetRequest, RawPut = RawPutRequest, RawBatchPut = RawBatchPutRequest,
+    RawDelete = RawDeleteRequest, RawBatchDelete = RawBatchDeleteRequest, RawScan = RawScanRequest,
+    RawDeleteRange = RawDeleteRangeRequest, PessimisticRollback = PessimisticRollbackRequest,
+    CheckTxnStatus = CheckTxnStatusRequest, TxnHeartBeat = TxnHeartBeatRequest,
+    CheckSecondaryLocks = CheckSecondaryLocksRequest,
+}
+
+fn text<M: Message + Default + Debug>(body: &[u8]) -> String {
+    match M::decode(body) {
+        Ok(message) => format!("{message:?}"),
+        Err(error) => format!("{} bytes that are no message: {error}", body.len()),
+    }
+}
+
+fn response_text<M: Typed<Response: Debug>>(body: &[u8]) -> String {
+    text::<M::Response>(body)
+}

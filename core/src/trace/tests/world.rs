@@ -1,0 +1,514 @@
+//! A world that is drawn from a seed: operations of every kind, regions that change, stores that answer anything.
+
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tikv_proto::{errorpb, kvrpcpb as pb, metapb};
+
+use crate::backoff::{Allowance, Budget, Tuning};
+use crate::client::Space;
+use crate::codec::Mode;
+use crate::error::ServiceError;
+use crate::lock::{Cleaning, LockSets, Verdict};
+use crate::machine::{
+    Answer, Completion, Effect, Facts, Fault, Feedback, Interrupt, Op, Place, Question, TicketId,
+    TransportClass, TransportFault,
+};
+use crate::region::Directory;
+use crate::request::{Command, Request};
+use crate::snapshot::overlay::Overlay;
+use crate::snapshot::page::ScanOptions;
+use crate::start::{self, AnyMachine, Operation, Outcome, Purpose, Settings, Start};
+use crate::trace::{Birth, Event, Moment, Recorder, Recording};
+use crate::txn::mutation::{Mutation, Op as Write};
+use crate::types::{
+    Instant, Key, KeyRange, KvPair, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion,
+    StoreId, Timestamp, Value, WallTime,
+};
+
+/// A directory as facts.
+#[derive(Debug)]
+struct Known(Directory);
+
+impl Facts for Known {
+    fn locate(&self, key: &[u8], now: Instant) -> Option<Located> {
+        self.0.locate(key, now)
+    }
+    fn locate_below(&self, key: &[u8], now: Instant) -> Option<Located> {
+        self.0.locate_below(key, now)
+    }
+    fn span(&self, region: RegionVersion) -> Option<KeyRange> {
+        self.0.span(region)
+    }
+    fn report(&self, feedback: &Feedback, now: Instant) {
+        self.0.apply(feedback, now);
+    }
+}
+
+/// A sink that tests read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tape(Arc<Mutex<Vec<u8>>>);
+
+impl Tape {
+    pub(super) fn recorder(&self) -> Recorder {
+        let tape = self.clone();
+        Recorder::to_sink(move |bytes: &[u8]| tape.0.lock().unwrap().extend_from_slice(bytes))
+    }
+
+    pub(super) fn trace(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// See the module.
+pub(super) struct World {
+    pub(super) rng: fastrand::Rng,
+    pub(super) recorder: Recorder,
+    now: Instant,
+    /// Used by one operation after the other, as a client does.
+    op: Op,
+    next_region: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, recorder: Recorder) -> Self {
+        let rng = fastrand::Rng::with_seed(seed);
+        Self { rng, recorder, now: Instant(5_000_000), op: Op::default(), next_region: 100 }
+    }
+
+    fn chance(&mut self, percent: u8) -> bool {
+        self.rng.u8(..100) < percent
+    }
+
+    pub(super) fn key(&mut self) -> Key {
+        const BYTES: &[u8] = b"abckmz\x00\xff";
+        (0..self.rng.usize(1..4)).map(|_| BYTES[self.rng.usize(..BYTES.len())]).collect::<Vec<u8>>().into()
+    }
+
+    fn keys(&mut self) -> Vec<Key> {
+        (0..self.rng.usize(0..12)).map(|_| self.key()).collect()
+    }
+
+    fn value(&mut self) -> Value {
+        (0..self.rng.usize(0..20)).map(|_| self.rng.u8(..)).collect::<Vec<u8>>().into()
+    }
+
+    fn pairs(&mut self) -> Vec<KvPair> {
+        self.keys().into_iter().map(|key| KvPair { key, value: self.value() }).collect()
+    }
+
+    fn range(&mut self) -> KeyRange {
+        let end = if self.chance(30) { Key::EMPTY } else { self.key() };
+        KeyRange { start: if self.chance(30) { Key::EMPTY } else { self.key() }, end }
+    }
+
+    fn ts(&mut self) -> Timestamp {
+        Timestamp::compose(self.rng.u64(1000..2000), self.rng.u64(..9))
+    }
+
+    fn options(&mut self) -> ScanOptions {
+        ScanOptions { reverse: self.rng.bool(), keys_only: self.rng.bool(), page: self.rng.u32(0..5) }
+    }
+
+    /// An operation of any kind, with the space of its keys.
+    pub(super) fn start(&mut self) -> (Start, Space) {
+        let kind = self.rng.u8(0..19);
+        let cf = ["", "lock"][self.rng.usize(..2)];
+        let (for_cas, ttl_s) = (self.rng.bool(), self.rng.u64(..3));
+        let ts = self.ts();
+        let start = match kind {
+            0 => start::RawGet { key: self.key(), cf: cf.into() }.into(),
+            1 => {
+                let (key, value) = (self.key(), self.value());
+                start::RawPut { key, value, cf: cf.into(), ttl_s, for_cas }.into()
+            }
+            2 => start::RawDelete { key: self.key(), cf: cf.into(), for_cas }.into(),
+            3 => start::RawBatchGet { keys: self.keys(), cf: cf.into() }.into(),
+            4 => start::RawBatchPut { pairs: self.pairs(), cf: cf.into(), ttl_s, for_cas }.into(),
+            5 => start::RawBatchDelete { keys: self.keys(), cf: cf.into(), for_cas }.into(),
+            6 => {
+                let (range, limit) = (self.range(), self.rng.usize(0..9));
+                let (reverse, keys_only) = (self.rng.bool(), self.rng.bool());
+                start::RawScan { range, limit, reverse, keys_only, cf: cf.into() }.into()
+            }
+            7 => start::RawDeleteRange { range: self.range(), cf: cf.into() }.into(),
+            8 => {
+                let value = self.value();
+                let own = [None, Some(None), Some(Some(value))][self.rng.usize(..3)].clone();
+                start::Get { key: self.key(), ts, own }.into()
+            }
+            9 => start::BatchGet { keys: self.keys(), ts, own: self.pairs() }.into(),
+            10 => {
+                let (range, options) = (self.range(), self.options());
+                let mut own = self.pairs();
+                own.sort();
+                own.dedup_by(|one, other| one.key == other.key);
+                let deletes = self.rng.u8(..);
+                let own = own.into_iter().enumerate().filter(|(_, pair)| range.contains(pair.key.as_slice()));
+                let own =
+                    own.map(|(n, pair)| (pair.key, (deletes >> (n % 8) & 1 == 0).then_some(pair.value)));
+                let mut overlay = Overlay::new(own);
+                if options.reverse {
+                    overlay.reverse();
+                }
+                start::Scan { range, ts, limit: self.rng.usize(0..20), options, overlay }.into()
+            }
+            11 => {
+                let sets =
+                    LockSets { ignore: [self.rng.u64(..9)].into(), access: [self.rng.u64(..9)].into() };
+                start::Page { range: self.range(), ts, options: self.options(), sets }.into()
+            }
+            12 => start::Timestamp { purpose: Purpose::Begin }.into(),
+            13 => {
+                let mut mutations: Vec<_> = self.keys().into_iter().map(|key| self.mutation(key)).collect();
+                mutations.sort_by(|one, other| one.key.cmp(&other.key));
+                mutations.dedup_by(|one, other| one.key == other.key);
+                start::Commit { start_ts: ts, begun: Instant(self.rng.u64(..5_000_000)), mutations }.into()
+            }
+            14 => start::Pause { attempt: self.rng.u32(..9) }.into(),
+            15 => Start::CommitSecondaries {
+                start_ts: ts,
+                commit_ts: self.ts(),
+                primary: self.key(),
+                keys: self.keys(),
+            },
+            16 => Start::FinishCommit { start_ts: ts, commit_ts: self.ts(), keys: self.sorted_keys() },
+            17 => Start::RollBack { start_ts: ts, keys: self.sorted_keys() },
+            _ => {
+                let verdict =
+                    [Verdict::RollBack, Verdict::Commit(self.ts()), Verdict::Release { for_update_ts: ts }];
+                let cleaning = |verdict, keys, whole_regions| Cleaning {
+                    start_ts: ts,
+                    verdict,
+                    keys,
+                    whole_regions,
+                    is_txn_file: whole_regions,
+                };
+                let cleanings = verdict.map(|verdict| cleaning(verdict, self.keys(), self.rng.bool()));
+                Start::CleanLocks { cleanings: cleanings.into() }
+            }
+        };
+        (start, if kind < 8 { Space::Raw } else { Space::Txn })
+    }
+
+    fn sorted_keys(&mut self) -> Vec<Key> {
+        let mut keys = self.keys();
+        keys.push(self.key());
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    fn mutation(&mut self, key: Key) -> Mutation {
+        let value = self.value();
+        let op = [Write::Put(value.clone()), Write::Insert(value), Write::Delete, Write::CheckNotExists];
+        Mutation { key, op: op[self.rng.usize(..4)].clone() }
+    }
+
+    fn region(&mut self, range: KeyRange) -> RegionInfo {
+        self.next_region += 1;
+        let id = self.next_region;
+        let peer = |n| Peer { id: PeerId(id * 10 + n), store: StoreId(n), role: PeerRole::Voter };
+        RegionInfo {
+            version: RegionVersion { id: RegionId(id), version: id, conf_ver: 1 },
+            range,
+            peers: vec![peer(1), peer(2)],
+            leader: Some(PeerId(id * 10 + 1)),
+        }
+    }
+
+    /// Regions side by side, over all keys.
+    fn regions(&mut self) -> Vec<RegionInfo> {
+        let mut bounds: Vec<_> = (0..self.rng.usize(0..4)).map(|_| self.key()).collect();
+        bounds.sort();
+        bounds.dedup();
+        let starts = std::iter::once(Key::EMPTY).chain(bounds.clone());
+        let ends = bounds.into_iter().chain([Key::EMPTY]);
+        starts.zip(ends).map(|(start, end)| self.region(KeyRange { start, end })).collect::<Vec<_>>()
+    }
+
+    /// Runs one operation of any kind to its end, whatever that is.
+    pub(super) fn run(&mut self) {
+        let (start, space) = self.start();
+        self.run_this(start, space);
+    }
+
+    pub(super) fn run_this(&mut self, start: Start, space: Space) {
+        let mode = if space == Space::Raw { Mode::Raw } else { Mode::Txn };
+        let facts = Known(Directory::new(mode));
+        for info in self.regions() {
+            if self.chance(80) {
+                facts.0.insert(info, Instant(0), Instant::FAR);
+            }
+        }
+        let settings = Settings { redact_keys: self.rng.bool(), concurrency: self.rng.usize(1..4) };
+        let birth = Birth {
+            seed: self.rng.u64(..),
+            space,
+            deadline: self.now + Duration::from_millis(self.rng.u64(..2000)),
+            allowance: Allowance::GET,
+            tuning: Tuning::default(),
+            settings,
+            parent: 0,
+        };
+        let mut recording = Recording::new(&self.recorder, &start);
+        self.op.begin(birth.seed, birth.deadline, Budget::new(birth.allowance, birth.tuning));
+        recording.begin(&birth, self.at());
+        let mut machine = start.machine(&settings);
+        let mut open: Vec<Effect> = Vec::new();
+        let mut event = Event::First;
+        for _ in 0..400 {
+            if self.step(&mut machine, &mut recording, event, &facts, &mut open) {
+                return;
+            }
+            event = match self.rng.u8(..200) {
+                0..4 => break,
+                4..8 => {
+                    let why =
+                        [Interrupt::Deadline, Interrupt::Killed, Interrupt::Closed][self.rng.usize(..3)];
+                    self.op.interrupt(why);
+                    Event::Interrupted(why)
+                }
+                _ => {
+                    assert!(!open.is_empty(), "the machine waits for nothing: {machine:#?}");
+                    let effect = open.swap_remove(self.rng.usize(..open.len()));
+                    let Some((ticket, completion)) = self.complete(effect, mode) else { break };
+                    assert!(self.op.deliver(ticket, completion.clone()));
+                    Event::Completed(ticket, completion)
+                }
+            };
+        }
+        self.step(&mut machine, &mut recording, Event::Dropped, &facts, &mut open);
+    }
+
+    fn at(&self) -> Moment {
+        Moment { now: self.now, wall: WallTime(1_000_000 + self.now.0 / 1_000_000) }
+    }
+
+    /// Goes a step; whether it was the last.
+    fn step(
+        &mut self,
+        machine: &mut AnyMachine,
+        recording: &mut Recording,
+        event: Event,
+        facts: &Known,
+        open: &mut Vec<Effect>,
+    ) -> bool {
+        let (at, dropped) = (self.at(), matches!(event, Event::Dropped));
+        let polled = recording.step(machine, event, at, facts, &mut self.op);
+        while let Some(effect) = self.op.next_effect() {
+            match effect {
+                Effect::Cancel { ticket: gone, .. } => {
+                    open.retain(|effect| !matches!(effect, Effect::Call { ticket, .. } | Effect::Ask { ticket, .. } | Effect::Timer { ticket, .. } if *ticket == gone));
+                }
+                Effect::Spawn { .. } | Effect::Report(_) => {}
+                waits => open.push(waits),
+            }
+        }
+        if let Poll::Ready(ended) = polled {
+            // A driver of a typed machine knows the output itself.
+            recording.end(Some(ended.ended(recording.zeroes())), at);
+            return true;
+        }
+        if dropped {
+            recording.end(None, at);
+        }
+        dropped
+    }
+
+    fn complete(&mut self, effect: Effect, mode: Mode) -> Option<(TicketId, Completion)> {
+        self.now = Instant(self.now.0 + self.rng.u64(..3_000_000));
+        match effect {
+            Effect::Timer { ticket, at, .. } => {
+                self.now = at.max(self.now);
+                Some((ticket, Completion::TimerFired(at)))
+            }
+            Effect::Ask { ticket, question, .. } => Some((ticket, self.answer(question))),
+            Effect::Call { ticket, request, .. } => Some((ticket, self.respond(&request, mode))),
+            Effect::Spawn { .. } | Effect::Report(_) | Effect::Cancel { .. } => None,
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Completion {
+        if self.chance(5) {
+            let refused = ServiceError::NoRegion { place: "key 61".into() };
+            return Completion::Fault(
+                [Fault::Refused(refused), Fault::Overloaded][self.rng.usize(..2)].clone(),
+            );
+        }
+        let located = |info: &RegionInfo| Located {
+            region: info.version,
+            peer: info.peers[0].id,
+            store: info.peers[0].store,
+        };
+        Completion::Answer(match question {
+            Question::Timestamp => Answer::Timestamp(self.ts()),
+            Question::Region(Place::Holding(_) | Place::Below(_) | Place::Id(_)) => {
+                Answer::Region(located(&self.region(KeyRange::ALL)))
+            }
+            Question::Regions { .. } => Answer::Regions(
+                self.regions().iter().map(|info| (located(info), info.range.clone())).collect(),
+            ),
+        })
+    }
+
+    fn respond(&mut self, request: &Request, mode: Mode) -> Completion {
+        if self.chance(8) {
+            let class = [
+                TransportClass::Unreachable,
+                TransportClass::Lost,
+                TransportClass::TimedOut,
+                TransportClass::Rejected(8),
+            ];
+            let class = class[self.rng.usize(..4)];
+            return Completion::Fault(Fault::Transport(TransportFault::new(class, "127.0.0.1:20160")));
+        }
+        let region_error = if self.chance(15) { Some(Box::new(self.region_error(mode))) } else { None };
+        let error = if self.chance(15) { Some(self.key_error()) } else { None };
+        let mut body = self.response(request, error);
+        if let Some(error) = region_error {
+            let mut wire = Vec::new();
+            prost::encoding::message::encode(1, &*error, &mut wire);
+            body = wire.into();
+        }
+        Completion::Response(body)
+    }
+
+    fn region_error(&mut self, mode: Mode) -> errorpb::Error {
+        let message = "key 6161 is not in region, says the store".to_owned();
+        let error = errorpb::Error { message, ..Default::default() };
+        match self.rng.u8(..4) {
+            0 => {
+                let leader = metapb::Peer { id: self.rng.u64(1..99), store_id: 2, ..Default::default() };
+                errorpb::Error {
+                    not_leader: Some(errorpb::NotLeader { region_id: 1, leader: Some(leader) }),
+                    ..error
+                }
+            }
+            1 => {
+                let wire = |info: RegionInfo| {
+                    let (start_key, end_key) = mode.encode_range(&info.range);
+                    let peer = |peer: &Peer| metapb::Peer {
+                        id: peer.id.0,
+                        store_id: peer.store.0,
+                        ..Default::default()
+                    };
+                    metapb::Region {
+                        id: info.version.id.0,
+                        start_key,
+                        end_key,
+                        region_epoch: Some(metapb::RegionEpoch {
+                            version: info.version.version,
+                            conf_ver: 1,
+                        }),
+                        peers: info.peers.iter().map(peer).collect(),
+                        ..Default::default()
+                    }
+                };
+                let current_regions = self.regions().into_iter().map(wire).collect();
+                errorpb::Error { epoch_not_match: Some(errorpb::EpochNotMatch { current_regions }), ..error }
+            }
+            2 => errorpb::Error { region_not_found: Some(errorpb::RegionNotFound::default()), ..error },
+            _ => {
+                let busy = errorpb::ServerIsBusy { reason: "too much".into(), ..Default::default() };
+                errorpb::Error { server_is_busy: Some(busy), ..error }
+            }
+        }
+    }
+
+    fn key_error(&mut self) -> pb::KeyError {
+        let (key, ts) = (self.key().0, self.ts().0);
+        match self.rng.u8(..6) {
+            0..3 => pb::KeyError { locked: Some(Box::new(self.lock(key))), ..Default::default() },
+            3 => {
+                let conflict = pb::WriteConflict {
+                    key: key.clone(),
+                    primary: key,
+                    conflict_ts: ts,
+                    ..Default::default()
+                };
+                pb::KeyError { conflict: Some(conflict), ..Default::default() }
+            }
+            4 => pb::KeyError { already_exist: Some(pb::AlreadyExist { key }), ..Default::default() },
+            _ => pb::KeyError { abort: "key 61 is bad".into(), ..Default::default() },
+        }
+    }
+
+    fn lock(&mut self, key: Bytes) -> pb::LockInfo {
+        pb::LockInfo {
+            key,
+            primary_lock: self.key().0,
+            lock_version: self.ts().0,
+            lock_ttl: self.rng.u64(..2000),
+            txn_size: 1,
+            use_async_commit: self.rng.bool(),
+            secondaries: self.keys().into_iter().map(|key| key.0).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn wire_pairs(&mut self, error: Option<pb::KeyError>) -> Vec<pb::KvPair> {
+        let pair = |pair: KvPair| pb::KvPair { key: pair.key.0, value: pair.value, ..Default::default() };
+        let mut pairs = self.pairs();
+        pairs.sort();
+        let mut pairs: Vec<_> = pairs.into_iter().map(pair).collect();
+        if let (Some(error), Some(pair)) = (error, pairs.first_mut()) {
+            pair.error = Some(Box::new(error));
+        }
+        pairs
+    }
+
+    fn response(&mut self, request: &Request, key_error: Option<pb::KeyError>) -> Bytes {
+        let error = key_error.clone().map(Box::new);
+        let errors: Vec<_> = key_error.clone().into_iter().collect();
+        let text = if key_error.is_some() && self.chance(50) { "raw 61 went wrong" } else { "" }.to_owned();
+        macro_rules! response {
+            ($name:ident { $($field:ident: $value:expr),* $(,)? }) => {
+                pb::$name { $($field: $value,)* ..Default::default() }.encode_to_vec()
+            };
+        }
+        match request.command() {
+            Command::Get => response!(GetResponse { error: error, value: self.value() }),
+            Command::Scan => response!(ScanResponse { pairs: self.wire_pairs(key_error) }),
+            Command::BatchGet => response!(BatchGetResponse { pairs: self.wire_pairs(key_error) }),
+            Command::Prewrite => response!(PrewriteResponse { errors: errors }),
+            Command::Commit => response!(CommitResponse { error: error }),
+            Command::BatchRollback => response!(BatchRollbackResponse { error: error }),
+            Command::ResolveLock => response!(ResolveLockResponse { error: error }),
+            Command::PessimisticRollback => response!(PessimisticRollbackResponse { errors: errors }),
+            Command::CheckTxnStatus => {
+                let key = self.key().0;
+                let lock_info = if self.rng.bool() { Some(self.lock(key)) } else { None };
+                let (commit_version, lock_ttl) = (self.rng.u64(..2), self.rng.u64(..2) * 500);
+                response!(CheckTxnStatusResponse {
+                    error: error,
+                    lock_info: lock_info,
+                    commit_version: commit_version,
+                    lock_ttl: lock_ttl
+                })
+            }
+            Command::CheckSecondaryLocks => {
+                let key = self.key().0;
+                response!(CheckSecondaryLocksResponse {
+                    locks: vec![self.lock(key)],
+                    commit_ts: self.rng.u64(..2)
+                })
+            }
+            Command::RawGet => {
+                response!(RawGetResponse { error: text, value: self.value(), not_found: self.rng.bool() })
+            }
+            Command::RawBatchGet => response!(RawBatchGetResponse { pairs: self.wire_pairs(key_error) }),
+            Command::RawScan => response!(RawScanResponse { kvs: self.wire_pairs(key_error) }),
+            Command::RawPut => response!(RawPutResponse { error: text }),
+            Command::RawBatchPut => response!(RawBatchPutResponse { error: text }),
+            Command::RawDelete => response!(RawDeleteResponse { error: text }),
+            Command::RawBatchDelete => response!(RawBatchDeleteResponse { error: text }),
+            Command::RawDeleteRange => response!(RawDeleteRangeResponse { error: text }),
+            Command::ScanLock | Command::TxnHeartBeat => panic!("no operation sends {request:?}"),
+        }
+        .into()
+    }
+}
