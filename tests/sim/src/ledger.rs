@@ -85,8 +85,8 @@ impl Ledger {
         })
     }
 
-    pub(crate) fn change(&self, txn: usize, change: impl FnOnce(&mut Txn)) {
-        self.with(|books| books.txns.get_mut(txn).map(change));
+    pub(crate) fn change<R>(&self, txn: usize, change: impl FnOnce(&mut Txn) -> R) -> Option<R> {
+        self.with(|books| books.txns.get_mut(txn).map(change))
     }
 
     /// A raw call begins; it may happen from now on.

@@ -1,5 +1,6 @@
 //! A transaction that writes down what it reads, writes and comes to.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,10 +33,13 @@ impl Book {
         self.ctx.ledger.change(self.page, |txn| txn.reads.push(read));
     }
 
-    pub(crate) fn write(&self, key: impl Into<Bytes>, value: Option<Bytes>) {
-        self.ctx.ledger.change(self.page, |txn| {
-            txn.writes.insert(key.into(), value);
-        });
+    /// Whether the transaction had not written the key before.
+    pub(crate) fn write(&self, key: impl Into<Bytes>, value: Option<Bytes>) -> bool {
+        self.ctx.ledger.change(self.page, |txn| txn.writes.insert(key.into(), value).is_none()) == Some(true)
+    }
+
+    fn unwrite(&self, key: &str) {
+        self.ctx.ledger.change(self.page, |txn| txn.writes.remove(key.as_bytes()));
     }
 
     /// Its client knows how it ended.
@@ -82,6 +86,8 @@ pub(super) struct Booked {
     drops: Rng,
     /// Its commit was begun.
     decides: bool,
+    /// Keys that must have no value before it. Deleted again they are checked, and not written.
+    new: BTreeSet<String>,
 }
 
 impl Drop for Booked {
@@ -101,7 +107,7 @@ impl Worker {
         let drops = self.rng.fork();
         let txn = self.ctx.call("begin", deadline, Some(&mut self.rng), self.client.begin()).await?;
         let book = Book::new(&self.ctx, what, txn.start_ts().0, begun);
-        Ok(Booked { txn, book, ctx: self.ctx.clone(), deadline, drops, decides: false })
+        Ok(Booked { txn, book, ctx: self.ctx.clone(), deadline, drops, decides: false, new: BTreeSet::new() })
     }
 }
 
@@ -164,13 +170,18 @@ impl Booked {
     pub(super) fn insert(&mut self, key: &str, value: impl Into<Bytes>) -> Result<(), Missed> {
         let value = value.into();
         self.txn.insert(key, value.clone()).map_err(Missed::Error)?;
-        self.book.write(key.to_owned(), Some(value));
+        if self.book.write(key.to_owned(), Some(value)) {
+            self.new.insert(key.to_owned());
+        }
         Ok(())
     }
 
     pub(super) fn delete(&mut self, key: &str) -> Result<(), Missed> {
         self.txn.delete(key).map_err(Missed::Error)?;
         self.book.write(key.to_owned(), None);
+        if self.new.contains(key) {
+            self.book.unwrite(key);
+        }
         Ok(())
     }
 
@@ -180,6 +191,9 @@ impl Booked {
         let call = self.txn.commit();
         let done = self.ctx.call("commit", self.deadline, Some(&mut self.drops), call).await;
         self.book.settle(done.as_ref().map(|info| info.commit_ts.0));
+        if done.is_ok() {
+            self.new.iter().for_each(|key| self.book.read(key.clone(), None));
+        }
         done.map(drop)
     }
 
