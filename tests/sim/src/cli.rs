@@ -17,6 +17,7 @@ struct Options {
     jobs: usize,
     twice: bool,
     keep_going: bool,
+    shrinks: bool,
     limits: Limits,
 }
 
@@ -33,7 +34,8 @@ impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits::default();
-        let mut options = Self { from: 1, to: 100, jobs, twice: false, keep_going: false, limits };
+        let (twice, keep_going, shrinks) = (false, false, true);
+        let mut options = Self { from: 1, to: 100, jobs, twice, keep_going, shrinks, limits };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
@@ -44,6 +46,7 @@ impl Options {
                 }
                 "--jobs" => options.jobs = number::<usize>(&value()?)?.max(1),
                 "--twice" => options.twice = true,
+                "--no-shrink" => options.shrinks = false,
                 "--keep-going" => options.keep_going = true,
                 "--ops" => options.limits.ops = Some(number(&value()?)?),
                 "--faults" => options.limits.faults = Some(names(&value()?, Fault::named)?),
@@ -134,7 +137,7 @@ fn tell(out: &mut impl Write, options: &Options, found: &Found, begun: Instant) 
     for (seed, violation) in &found.failures {
         writeln!(out, "seed {seed} violates {violation}")?;
     }
-    if let Some((seed, _)) = found.failures.first() {
+    if let Some((seed, _)) = found.failures.first().filter(|_| options.shrinks) {
         let least = shrink(*seed, &options.limits);
         if let Some(violation) = simulate(*seed, &least).violation {
             writeln!(out, "the least that fails: {violation}")?;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: tikv-sim run --seeds A..B [--jobs N] [--twice] [--keep-going]
+usage: tikv-sim run --seeds A..B [--jobs N] [--twice] [--keep-going] [--no-shrink]
                     [--ops N] [--faults NAME,NAME | none] [--loads NAME,NAME]
 
 Runs the seeds from A to B, both included (one number is one seed). Ends with 0 when all holds.
@@ -14,6 +14,7 @@ Runs the seeds from A to B, both included (one number is one seed). Ends with 0 
   --jobs N      threads (default: one a core)
   --twice       runs each seed twice and compares
   --keep-going  runs all seeds, whatever fails
+  --no-shrink   does not look for the least of a failing run that still fails
   --ops, --faults, --loads
                 cut away of what a seed draws";
 

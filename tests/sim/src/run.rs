@@ -151,6 +151,13 @@ async fn direct(ctx: Ctx) {
         ctx.executor.sleep(Duration::from_millis(10)).await;
     }
     ctx.executor.sleep(LATEST).await;
+    if ctx.plan.faults.is_empty() {
+        // Nothing was in the way of those who clean up behind themselves.
+        let locks = ctx.net.with(|state, _| state.cluster.engine().lock_rows());
+        if !locks.is_empty() {
+            ctx.verdict.violate(Invariant::LockLeft, format!("without any trouble: {locks:?}"));
+        }
+    }
     read_all(&ctx, &processes).await;
     for slot in 0..processes.count() {
         processes.close(slot).await;
