@@ -60,7 +60,8 @@ pub fn missing(totals: &Totals) -> Vec<String> {
         return Vec::new();
     }
     let done = |load: &Load| format!("{}.done", load.name());
-    let faults = Fault::ALL.iter().filter(|fault| !by_kind(**fault)).map(|fault| format!("fault.{}", fault.name()));
+    let faults =
+        Fault::ALL.iter().filter(|fault| !by_kind(**fault)).map(|fault| format!("fault.{}", fault.name()));
     let names = REACHED.iter().map(|&name| name.to_owned()).chain(Load::ALL.iter().map(done)).chain(faults);
     names.filter(|name| totals.of(name) == 0 && NOT_YET.iter().all(|(other, _)| other != name)).collect()
 }

@@ -185,7 +185,9 @@ impl Processes {
 
     /// Closes the client of `slot`, which must leave nothing behind.
     pub(crate) async fn close(&self, slot: usize) {
-        let Some(process) = self.lock().slots.get_mut(slot).and_then(|slot| slot.process.take()) else { return };
+        let Some(process) = self.lock().slots.get_mut(slot).and_then(|slot| slot.process.take()) else {
+            return;
+        };
         let Process { group, runtime, client } = process;
         let executor = &self.ctx.executor;
         let patience = Duration::from_secs(150);

@@ -245,7 +245,10 @@ fn with_repeats(ctx: &Ctx, raws: Vec<Raw>) -> Vec<Raw> {
             RawOp::Put(value) => {
                 let times = ctx.net.with(|state, _| state.witness.raw_writes(&raw.key, Some(value)));
                 let again = Raw { ended: None, ..raw.clone() };
-                repeats.extend(std::iter::repeat_n(again, usize::try_from(times).unwrap_or(0).saturating_sub(1)));
+                repeats.extend(std::iter::repeat_n(
+                    again,
+                    usize::try_from(times).unwrap_or(0).saturating_sub(1),
+                ));
             }
             RawOp::Delete => {
                 let entry = deletes.entry(raw.key.clone()).or_insert((raw.begun, 0));

@@ -14,16 +14,22 @@ pub fn shrink(seed: u64, limits: &Limits) -> Limits {
     let Some(wanted) = run(seed, limits).violation.map(|violation| violation.invariant) else {
         return limits.clone();
     };
-    let mut runs = 0;
-    let mut fails = |limits: &Limits| {
-        runs += 1;
-        runs <= MOST && run(seed, limits).violation.is_some_and(|violation| violation.invariant == wanted)
-    };
     let plan = Plan::draw(seed, limits);
-    let mut least = Limits {
+    let whole = Limits {
         ops: Some(plan.ops),
         faults: Some(plan.faults.iter().copied().collect()),
         loads: Some(plan.loads.iter().copied().collect()),
+    };
+    least(whole, |limits| run(seed, limits).violation.is_some_and(|violation| violation.invariant == wanted))
+}
+
+/// The least of `whole` that still fails: no single part of it can be taken away.
+fn least(whole: Limits, mut fails: impl FnMut(&Limits) -> bool) -> Limits {
+    let mut least = whole;
+    let mut runs = 0;
+    let mut fails = |limits: &Limits| {
+        runs += 1;
+        runs <= MOST && fails(limits)
     };
     loop {
         let before = least.clone();
@@ -56,5 +62,27 @@ pub fn shrink(seed: u64, limits: &Limits) -> Limits {
         if least == before {
             return least;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_matter_is_cut_away() {
+        let whole = Limits {
+            ops: Some(25),
+            faults: Some(Fault::ALL.iter().copied().collect()),
+            loads: Some(Load::ALL.iter().copied().collect()),
+        };
+        let needs = [Fault::Split, Fault::Crash];
+        let found = least(whole, |limits| {
+            let faults = limits.faults.as_ref().unwrap();
+            limits.ops >= Some(7) && needs.iter().all(|fault| faults.contains(fault))
+        });
+        assert_eq!(found.ops, Some(7));
+        assert_eq!(found.faults, Some(needs.into_iter().collect()));
+        assert_eq!(found.loads.map(|loads| loads.len()), Some(1));
     }
 }

@@ -85,8 +85,8 @@ impl Witness {
                 self.decided(cluster, commit.start_version, Some(commit.commit_version))?;
             }
             Cmd::ResolveLock(resolve) => {
-                let own = (resolve.start_version != 0)
-                    .then_some((resolve.start_version, resolve.commit_version));
+                let own =
+                    (resolve.start_version != 0).then_some((resolve.start_version, resolve.commit_version));
                 let others = resolve.txn_infos.iter().map(|txn| (txn.txn, txn.status));
                 for (start_ts, commit_ts) in own.into_iter().chain(others) {
                     self.decided(cluster, start_ts, (commit_ts != 0).then_some(commit_ts))?;
@@ -109,14 +109,17 @@ impl Witness {
 
     /// Locks other than the primary may end only as the primary has: committed at `commit_ts`, or not and never.
     fn decided(&self, cluster: &Cluster, start_ts: u64, commit_ts: Option<u64>) -> Result<(), Violation> {
-        let Some(primary) = self.primaries.get(&start_ts).filter(|_| !self.together.contains(&start_ts)) else {
+        let Some(primary) = self.primaries.get(&start_ts).filter(|_| !self.together.contains(&start_ts))
+        else {
             return Ok(());
         };
         let shown = primary.escape_ascii();
         let is = cluster.engine().commit_ts(primary, start_ts);
         if let Some(commit_ts) = commit_ts {
             let story = || {
-                format!("transaction {start_ts} is committed at {commit_ts} beside its primary {shown}, which is at {is:?}")
+                format!(
+                    "transaction {start_ts} is committed at {commit_ts} beside its primary {shown}, which is at {is:?}"
+                )
             };
             return if is == Some(commit_ts) {
                 Ok(())
@@ -130,10 +133,15 @@ impl Witness {
         }
         match cluster.engine().lock_row(primary) {
             Some(lock) if lock.start_ts == start_ts => {
-                let story = format!("locks of {start_ts} are rolled back, whose primary {shown} has its lock");
+                let story =
+                    format!("locks of {start_ts} are rolled back, whose primary {shown} has its lock");
                 Err(Violation::new(Invariant::LivingLock, story))
             }
             _ => Ok(()),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "witness_tests.rs"]
+mod tests;

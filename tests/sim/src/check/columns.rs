@@ -219,7 +219,10 @@ mod tests {
         reader.reads.push(Read::Range { start, end, limit: 1, reverse: true, pairs });
         let txns = [txn(1, Outcome::Committed(2), &[("a", "x"), ("b", "y")]), reader];
         assert_eq!(broken(&history, &txns), None);
-        let maybe = [txn(1, Outcome::Undetermined, &[("a", "x"), ("b", "y")]), txn(7, Outcome::Unknown, &[("q", "q")])];
+        let maybe = [
+            txn(1, Outcome::Undetermined, &[("a", "x"), ("b", "y")]),
+            txn(7, Outcome::Unknown, &[("q", "q")]),
+        ];
         assert_eq!(broken(&history, &maybe), None);
     }
 
@@ -259,10 +262,18 @@ mod tests {
             reader.reads.push(Read::Key("a".into(), value));
             assert_eq!(broken(&history, &[reader]), Some(Invariant::SnapshotRead));
         }
-        for pairs in [vec![], vec![("a", "x")], vec![("b", "z"), ("a", "x")], vec![("a", "x"), ("a", "x"), ("b", "z")]] {
+        for pairs in
+            [vec![], vec![("a", "x")], vec![("b", "z"), ("a", "x")], vec![("a", "x"), ("a", "x"), ("b", "z")]]
+        {
             let mut reader = txn(4, Outcome::Committed(4), &[]);
             let pairs = pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-            reader.reads.push(Read::Range { start: "a".into(), end: "".into(), limit: 9, reverse: false, pairs });
+            reader.reads.push(Read::Range {
+                start: "a".into(),
+                end: "".into(),
+                limit: 9,
+                reverse: false,
+                pairs,
+            });
             assert_eq!(broken(&history, &[reader]), Some(Invariant::SnapshotRead));
         }
     }

@@ -102,7 +102,14 @@ mod tests {
     #[test]
     fn overlapping_calls_may_stand_in_any_order() {
         assert_eq!(check(&[]), Found::Order);
-        let calls = [put("a", 0, 10), get("a", 5, 8), get("", 1, 9), put("b", 7, 20), get("b", 8, 9), get("b", 30, 31)];
+        let calls = [
+            put("a", 0, 10),
+            get("a", 5, 8),
+            get("", 1, 9),
+            put("b", 7, 20),
+            get("b", 8, 9),
+            get("b", 30, 31),
+        ];
         assert_eq!(check(&calls), Found::Order);
     }
 

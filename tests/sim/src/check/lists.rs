@@ -143,7 +143,11 @@ pub(crate) fn check(txns: &[Txn], prefix: &[u8]) -> Result<(), Violation> {
         }
     }
     let circle: Vec<u64> = graph.left_over().into_iter().map(|n| txns[n].start_ts).collect();
-    if circle.is_empty() { Ok(()) } else { Err(broken(format!("no order has these transactions: {circle:?}"))) }
+    if circle.is_empty() {
+        Ok(())
+    } else {
+        Err(broken(format!("no order has these transactions: {circle:?}")))
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +195,11 @@ mod tests {
     fn lost_doubled_invented_and_failed_appends_are_found() {
         let first = done(&[("la", &[])], &[("la", &[1])]);
         let lost = [first.clone(), done(&[("la", &[])], &[("la", &[2])])];
-        assert!(found(&lost).contains("not in its list") || found(&lost).contains("and as"), "{}", found(&lost));
+        assert!(
+            found(&lost).contains("not in its list") || found(&lost).contains("and as"),
+            "{}",
+            found(&lost)
+        );
         let doubled = [first.clone(), done(&[("la", &[1, 1])], &[])];
         assert!(found(&doubled).contains("twice"), "{}", found(&doubled));
         let invented = [first.clone(), done(&[("la", &[1, 7])], &[])];

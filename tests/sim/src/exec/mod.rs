@@ -268,7 +268,10 @@ impl Executor {
         let taken = {
             let mut state = lock(&self.0.state);
             let now = state.now;
-            state.tasks.get_mut(&id).and_then(|entry| Some((now, entry.task.take()?, Arc::clone(&entry.waker))))
+            state
+                .tasks
+                .get_mut(&id)
+                .and_then(|entry| Some((now, entry.task.take()?, Arc::clone(&entry.waker))))
         };
         // A task that has ended is woken in vain.
         let Some((now, mut task, waker)) = taken else { return };

@@ -1,7 +1,6 @@
 //! The executor alone.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU32;
 
 use super::*;
 

@@ -60,29 +60,29 @@ impl Worker {
         let (ctx, begun) = (self.ctx.clone(), self.ctx.executor.now());
         let pages = std::sync::Arc::new(std::sync::Mutex::new(Vec::<Book>::new()));
         let (inside, attempts) = (ctx.clone(), std::sync::Arc::clone(&pages));
-        let lock = |pages: &std::sync::Mutex<Vec<Book>>| {
-            pages.lock().map(|pages| pages.clone()).unwrap_or_default()
-        };
-        let call = self.client.transact_with(TransactOptions::default(), async move |txn: &mut Transaction| {
-            let book = Book::new(&inside, "transact", txn.start_ts().0, begun);
-            if let Ok(mut pages) = attempts.lock() {
-                // The client runs the body again only when it is certain that the last one is not committed.
-                if let Some(last) = pages.last() {
-                    last.end(Outcome::Failed("run again".to_owned()));
+        let lock =
+            |pages: &std::sync::Mutex<Vec<Book>>| pages.lock().map(|pages| pages.clone()).unwrap_or_default();
+        let call =
+            self.client.transact_with(TransactOptions::default(), async move |txn: &mut Transaction| {
+                let book = Book::new(&inside, "transact", txn.start_ts().0, begun);
+                if let Ok(mut pages) = attempts.lock() {
+                    // The client runs the body again only when it is certain that the last one is not committed.
+                    if let Some(last) = pages.last() {
+                        last.end(Outcome::Failed("run again".to_owned()));
+                    }
+                    pages.push(book.clone());
                 }
-                pages.push(book.clone());
-            }
-            let has = txn.get(from.as_str()).await?;
-            book.read(from.clone(), has.clone());
-            let gets = txn.get(to.as_str()).await?;
-            book.read(to.clone(), gets.clone());
-            let (less, more) = (amount(has.as_ref()) - money, amount(gets.as_ref()) + money);
-            for (key, value) in [(&from, less.to_string()), (&to, more.to_string())] {
-                txn.put(key.as_str(), value.clone())?;
-                book.write(key.clone(), Some(value.into()));
-            }
-            Ok::<_, Error>(())
-        });
+                let has = txn.get(from.as_str()).await?;
+                book.read(from.clone(), has.clone());
+                let gets = txn.get(to.as_str()).await?;
+                book.read(to.clone(), gets.clone());
+                let (less, more) = (amount(has.as_ref()) - money, amount(gets.as_ref()) + money);
+                for (key, value) in [(&from, less.to_string()), (&to, more.to_string())] {
+                    txn.put(key.as_str(), value.clone())?;
+                    book.write(key.clone(), Some(value.into()));
+                }
+                Ok::<_, Error>(())
+            });
         let done = ctx.call("transact", ctx.plan.deadline, Some(&mut self.rng), call).await;
         let pages = lock(&pages);
         ctx.tally.add("txn.attempts", pages.len() as u64);
@@ -95,7 +95,8 @@ impl Worker {
     /// All accounts at one moment.
     async fn audit(&mut self) -> Result<(), Missed> {
         let (ctx, begun, deadline) = (self.ctx.clone(), self.ctx.executor.now(), self.ctx.plan.deadline);
-        let ts = ctx.call("timestamp", deadline, Some(&mut self.rng), self.client.current_timestamp()).await?;
+        let ts =
+            ctx.call("timestamp", deadline, Some(&mut self.rng), self.client.current_timestamp()).await?;
         let book = Book::new(&ctx, "audit", ts.0, begun);
         let snapshot = self.client.snapshot(ts);
         let found = if self.rng.bool() {

@@ -73,7 +73,8 @@ impl Ctx {
     ) -> Result<T, Missed> {
         let begun = self.executor.now();
         let last = begun.saturating_add(nanos(deadline + SLACK));
-        let patience = may_drop.filter(|_| self.plan.has(Fault::DropCall)).and_then(|rng| self.impatience(rng));
+        let patience =
+            may_drop.filter(|_| self.plan.has(Fault::DropCall)).and_then(|rng| self.impatience(rng));
         let until = patience.map_or(last, |patience| last.min(begun + patience));
         self.tally.count(&format!("call.{name}"));
         let came = within(&self.executor, until, call.into_future()).await;
@@ -112,10 +113,12 @@ impl Ctx {
             ErrorKind::Undetermined => name != "commit" && name != "transact",
             ErrorKind::Timeout | ErrorKind::Unavailable => self.plan.faults.is_empty(),
             // The stores say of a raw write that nobody knows, and there is no retry that helps.
-            ErrorKind::Invalid => !matches!(
-                error,
-                Error::Region { .. } if self.plan.has(Fault::RegionError) || self.plan.has(Fault::RegionErrorAfter)
-            ) && !matches!(error, Error::Txn(TxnError::AlreadyExists { .. })),
+            ErrorKind::Invalid => {
+                !matches!(
+                    error,
+                    Error::Region { .. } if self.plan.has(Fault::RegionError) || self.plan.has(Fault::RegionErrorAfter)
+                ) && !matches!(error, Error::Txn(TxnError::AlreadyExists { .. }))
+            }
             _ => true,
         };
         if wrong {

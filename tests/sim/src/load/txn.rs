@@ -122,9 +122,8 @@ impl Booked {
     pub(super) async fn batch_get(&mut self, keys: &[String]) -> Result<Vec<Option<Bytes>>, Missed> {
         let call = self.txn.batch_get(keys.iter().map(String::as_str));
         let got = pairs(self.ctx.call("batch-get", self.deadline, Some(&mut self.drops), call).await?);
-        let value = |key: &String| {
-            got.iter().find(|pair| pair.0 == key.as_bytes()).map(|pair| pair.1.clone())
-        };
+        let value =
+            |key: &String| got.iter().find(|pair| pair.0 == key.as_bytes()).map(|pair| pair.1.clone());
         let values: Vec<_> = keys.iter().map(value).collect();
         for (key, value) in keys.iter().zip(&values) {
             self.book.read(key.clone(), value.clone());
@@ -133,7 +132,11 @@ impl Booked {
     }
 
     /// Scans; before anything was written.
-    pub(super) async fn scan(&mut self, range: KeyRange, rng: &mut Rng) -> Result<Vec<(Bytes, Bytes)>, Missed> {
+    pub(super) async fn scan(
+        &mut self,
+        range: KeyRange,
+        rng: &mut Rng,
+    ) -> Result<Vec<(Bytes, Bytes)>, Missed> {
         let (reverse, page) = (rng.bool(), rng.u32(1..=5));
         let limit = if rng.bool() { usize::MAX } else { rng.usize(1..8) };
         let mut scan = self.txn.scan(&range).batch_size(page).limit(limit);

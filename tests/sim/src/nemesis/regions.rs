@@ -17,7 +17,11 @@ pub(crate) fn any_bound(rng: &mut Rng) -> Bytes {
         _ => format!("{prefix}{:02}", rng.usize(..40)),
     };
     // Raw keys stand as they are.
-    if bound.starts_with("rr") || bound.starts_with("rs") { bound.into() } else { key::encode(bound.as_bytes()) }
+    if bound.starts_with("rr") || bound.starts_with("rs") {
+        bound.into()
+    } else {
+        key::encode(bound.as_bytes())
+    }
 }
 
 impl Nemesis {

@@ -84,7 +84,8 @@ impl Nemesis {
                 return (format!("{name}-{}", refusal_name(&refusal)), Action::Refuse(refusal));
             }
             _ => {
-                let code = [Code::Unavailable, Code::Unknown, Code::DeadlineExceeded, Code::ResourceExhausted];
+                let code =
+                    [Code::Unavailable, Code::Unknown, Code::DeadlineExceeded, Code::ResourceExhausted];
                 Action::Fail(Status::new(code[self.rng.usize(..code.len())], "ordered by a fault"))
             }
         };
