@@ -25,7 +25,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use tikv_client_core::machine::{TransportClass, TransportFault};
 use tikv_embedded::control::Node;
-use tikv_embedded::model::{Cluster, Now, Token};
+use tikv_embedded::model::{Call, Cluster, Now, Token};
 
 use crate::digest::{Digest, Mark};
 use crate::exec::{Executor, Group};
@@ -86,6 +86,8 @@ struct Line {
     last_down: u64,
     /// Answers to be sent, by pipe.
     ready: BTreeMap<u64, Vec<Answered>>,
+    /// Items behind one that waits for its answer, by pipe: such streams answer in order.
+    behind: BTreeMap<u64, VecDeque<Call>>,
 }
 
 /// What is held up by a cut.
@@ -203,6 +205,7 @@ impl Net {
             last_up: now,
             last_down: now,
             ready: BTreeMap::new(),
+            behind: BTreeMap::new(),
         };
         state.lines.insert(line, entry);
         self.0.digest.add(Mark::Line, now, number(node), &[0]);
@@ -331,7 +334,7 @@ impl Net {
     fn settle(&self, state: &mut State) {
         for (token, reply) in state.cluster.take_replies() {
             if let Some(to) = state.waiters.remove(&token) {
-                self.respond(state, to, reply);
+                self.respond_late(state, to, reply);
             }
         }
         let Some(next) = state.cluster.next_wake() else { return };

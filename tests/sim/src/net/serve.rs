@@ -110,9 +110,9 @@ impl Net {
         let now = self.0.executor.now();
         let mut state = lock(&self.0.state);
         let state = &mut *state;
-        let Some(line) = state.lines.get(&up.line) else { return };
-        let (client, node) = (line.client, line.node);
-        if line.dead_at.is_some_and(|at| at <= now) || state.absent.contains_key(&node) {
+        let Some(entry) = state.lines.get_mut(&up.line) else { return };
+        let (client, node) = (entry.client, entry.node);
+        if entry.dead_at.is_some_and(|at| at <= now) || state.absent.contains_key(&node) {
             return;
         }
         if state.cuts.contains(&(client, node)) {
@@ -125,7 +125,10 @@ impl Net {
                 let to = ReplyTo { line, pipe, id: None };
                 self.respond(state, to, Reply::Fail(status));
             }
-            Asked::One(call) => self.execute(state, line, pipe, None, *call),
+            Asked::One(call) => match entry.behind.get_mut(&pipe) {
+                Some(behind) => behind.push_back(*call),
+                None => self.execute(state, line, pipe, None, *call),
+            },
             Asked::Batch(commands) => {
                 let Node::Store(store) = node else { return };
                 let start = state.start_of(node);
@@ -165,10 +168,32 @@ impl Net {
             Met::Now(reply) => self.respond(state, ReplyTo { line, pipe, id }, reply),
             Met::Later(token) => {
                 state.waiters.insert(token, ReplyTo { line, pipe, id });
+                if id.is_none()
+                    && let Some(line) = state.lines.get_mut(&line)
+                {
+                    line.behind.entry(pipe).or_default();
+                }
             }
             _ => {}
         }
         self.settle(state);
+    }
+
+    /// Sends what became of a call that waited; those behind it go on.
+    pub(super) fn respond_late(&self, state: &mut State, to: ReplyTo, reply: Reply) {
+        let (line, pipe, alone) = (to.line, to.pipe, to.id.is_none());
+        self.respond(state, to, reply);
+        if !alone {
+            return;
+        }
+        let Some(entry) = state.lines.get_mut(&line) else { return };
+        for call in entry.behind.remove(&pipe).into_iter().flatten() {
+            match state.lines.get_mut(&line).and_then(|entry| entry.behind.get_mut(&pipe)) {
+                // One of them waits in its turn.
+                Some(behind) => behind.push_back(call),
+                None => self.execute(state, line, pipe, None, call),
+            }
+        }
     }
 
     /// Sends what became of a call.
