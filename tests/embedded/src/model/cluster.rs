@@ -170,6 +170,12 @@ impl Cluster {
         }
     }
 
+    /// The data.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Makes a call at `now`.
     pub fn call(&mut self, now: Now, call: Call) -> Met {
         if self.faults.is_empty() {

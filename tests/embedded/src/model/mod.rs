@@ -9,7 +9,7 @@
 //! * [`region`]: [`Topology`], the stores and regions with their epochs, peers and leaders. The only truth
 //!   about who serves which key: the stores check requests against it, PD describes it.
 //! * [`cluster`]: [`Cluster`], all of it behind one door, with the faults that a test orders.
-//! * [`command`]: what a store is asked and answers, in a batch or alone.
+//! * [`command`]: what a store is asked and answers, in a batch or alone. [`frame`]: a batch of them as bytes.
 //! * [`pd`]: PD. [`store`]: the data and the commands on it. `store_split`: a split asked of a store.
 //! * [`status`]: how a call fails as a whole.
 //! * [`split`]: how a topology changes: splits, merges, leaders, members.
@@ -17,6 +17,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod frame;
 pub mod key;
 pub mod layout;
 pub mod pd;

@@ -6,33 +6,24 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
-use prost::Message;
-use tikv_proto::tikvpb::BatchCommandsRequest;
-use tikv_proto::tikvpb::batch_commands_request::request;
-use tikv_proto::tikvpb::batch_commands_response::Response;
+use bytes::Bytes;
+use tikv_proto::tikvpb::batch_commands_response::response;
 use tokio::sync::mpsc;
 
 use super::dispatch::Served;
-use super::grpc::{Gone, open_message, seal};
+use super::grpc::{Gone, PREFIX, seal};
 use super::shared::Waiter;
-use crate::model::{Answer, Call, Code, Command, Reply, Status};
+use crate::model::frame::{Answers, commands};
+use crate::model::{Answer, Call, Reply, Status};
 
 /// A frame of answers is closed at this size, so that a client's limit of a message is met.
 const FULL: usize = 3 << 20;
-/// `BatchCommandsResponse.responses`
-const RESPONSES: u32 = 1;
-/// `BatchCommandsResponse.request_ids`
-const REQUEST_IDS: u32 = 2;
 
 /// What is ready to be sent, and how the stream ends if it does.
-///
-/// Answers are encoded as they come: decoded ones are large, and a frame has many.
 #[derive(Debug)]
 struct Ready {
     full: Vec<Bytes>,
-    frame: BytesMut,
-    ids: Vec<u64>,
+    answers: Answers,
     end: Option<End>,
 }
 
@@ -44,7 +35,7 @@ enum End {
 
 impl Ready {
     fn new() -> Self {
-        Self { full: Vec::new(), frame: open_message(0), ids: Vec::new(), end: None }
+        Self { full: Vec::new(), answers: Answers::new(PREFIX), end: None }
     }
 
     fn add(&mut self, id: u64, reply: Reply) {
@@ -52,7 +43,7 @@ impl Ready {
             Reply::Store(answer) => {
                 // No other answer belongs to a command of a batch.
                 if let Answer::Batched(answer) = *answer {
-                    self.push(id, &Response { cmd: Some(answer) });
+                    self.push(id, Some(answer));
                 }
             }
             Reply::Fail(status) => self.end = Some(End::Status(status)),
@@ -61,21 +52,15 @@ impl Ready {
         }
     }
 
-    fn push(&mut self, id: u64, response: &Response) {
-        prost::encoding::message::encode(RESPONSES, response, &mut self.frame);
-        self.ids.push(id);
-        if self.frame.len() >= FULL {
+    fn push(&mut self, id: u64, answer: Option<response::Cmd>) {
+        self.answers.push(id, answer);
+        if self.answers.bytes() >= FULL {
             self.close_frame();
         }
     }
 
     fn close_frame(&mut self) {
-        if self.ids.is_empty() {
-            return;
-        }
-        prost::encoding::uint64::encode_packed(REQUEST_IDS, &self.ids, &mut self.frame);
-        self.ids.clear();
-        self.full.push(seal(std::mem::replace(&mut self.frame, open_message(0))));
+        self.full.extend(self.answers.close().map(seal));
     }
 
     /// All that is ready, as framed messages: one, unless they would be too many bytes.
@@ -138,27 +123,23 @@ fn run(
     let mut waiting = 0;
     served.shared.call_all(|call| {
         for frame in frames {
-            let frame = match BatchCommandsRequest::decode(frame) {
-                Ok(frame) => frame,
-                Err(error) => {
-                    let status = Status::new(Code::Internal, format!("no batch of commands: {error}"));
+            let asked = match commands(frame) {
+                Ok(asked) => asked,
+                Err(status) => {
                     ready.end = Some(End::Status(status));
                     return;
                 }
             };
-            for (id, asked) in frame.request_ids.into_iter().zip(frame.requests) {
-                let command = match asked.cmd {
-                    Some(request::Cmd::Import(_)) => {
-                        let status = Status::new(Code::Unimplemented, "import is not served");
+            for asked in asked {
+                let (id, command) = match asked {
+                    Ok((id, Some(command))) => (id, command),
+                    Ok((id, None)) => {
+                        ready.push(id, None);
+                        continue;
+                    }
+                    Err(status) => {
                         ready.end = Some(End::Status(status));
                         return;
-                    }
-                    Some(command) => Box::new(Command::Batched(command)),
-                    None => {
-                        // A command that the store does not know: the answer is there, and empty.
-                        // TiKV: src/server/service/kv.rs: handle_batch_commands_request
-                        ready.push(id, &Response { cmd: None });
-                        continue;
                     }
                 };
                 let waiter = || Waiter::Batch(late.clone(), id);
@@ -177,12 +158,11 @@ fn run(
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use tikv_proto::kvrpcpb::RawGetResponse;
     use tikv_proto::tikvpb::BatchCommandsResponse;
-    use tikv_proto::tikvpb::batch_commands_response::response;
 
     use super::*;
-    use crate::serve::grpc::PREFIX;
 
     #[test]
     fn big_answers_go_into_several_frames_and_keep_their_ids() {

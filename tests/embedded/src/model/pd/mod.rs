@@ -65,6 +65,13 @@ pub struct Member {
     pub client_url: String,
 }
 
+impl Member {
+    /// A server that clients reach at `client_url`.
+    pub fn new(id: u64, name: impl Into<String>, client_url: impl Into<String>) -> Self {
+        Self { id, name: name.into(), client_url: client_url.into() }
+    }
+}
+
 /// The state of PD, shared by its members.
 #[derive(Clone, Debug)]
 pub struct Pd {

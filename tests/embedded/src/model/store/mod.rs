@@ -13,6 +13,7 @@
 //! * `mvcc`, `txn`: what the columns say about the versions of a key, and one transaction's changes to them.
 //! * `read`, `prewrite` with `constraint`, `commit`, `status`, `resolve`, `range`: transactional commands.
 //! * `raw`, `raw_range` with `crc64`: raw commands. They share the columns with transactions, as in TiKV.
+//! * `look`: what the columns hold, for who checks them.
 //! * `error`, `answer`: why a command failed, and how each response message tells it.
 //!
 //! Spec: `cluster.md` 4 to 9, `rawkv.md`. The judge is recorded behaviour of a real TiKV.
@@ -25,6 +26,7 @@ mod constraint;
 mod crc64;
 mod error;
 mod key;
+mod look;
 mod mvcc;
 mod prewrite;
 mod range;
@@ -45,6 +47,7 @@ use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_respons
 pub(super) use self::admission::{admit_write, bare, key_not_in_region};
 use self::answer::Answer;
 use self::columns::Columns;
+pub use self::look::{LockRow, RowKind, WriteRow};
 use super::{Now, Region, Topology};
 
 /// The data of a cluster and the commands on it.

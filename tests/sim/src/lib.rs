@@ -1,0 +1,35 @@
+//! A deterministic simulator: real clients and a cluster in memory on one thread and virtual time, with all their troubles
+//! from one seed.
+//!
+//! [`run`] is one run. A seed draws a [`Plan`](plan): the cluster, the load, and which faults exist; clients work on it through
+//! their public types while a nemesis makes trouble; then all heals, everything must end, and what was seen is checked
+//! against what the cluster holds. A seed gives the same run always, down to the last frame.
+//!
+//! * `exec`: tasks and virtual time; `net`: connections, messages, servers' doors, and the core's `Runtime` on both;
+//! * `plan`: what a seed draws; `nemesis`: who makes the trouble; `processes`: clients that live and die;
+//! * `load`: what they do; `ledger`: what they saw; `witness`: what is seen at the servers' doors;
+//! * `check`, `violation`: what must hold; `tally`, `digest`: what happened, how often, and a digest of all of it;
+//! * `run`: the course of one run; `shrink`: the least that still fails; `coverage`: what a set of runs must have reached.
+
+mod check;
+mod coverage;
+mod digest;
+mod exec;
+mod ledger;
+mod load;
+mod nemesis;
+mod net;
+pub mod plan;
+mod processes;
+mod run;
+mod shrink;
+mod tally;
+pub mod violation;
+mod witness;
+
+pub use coverage::missing;
+pub use plan::{Fault, Limits, Load};
+pub use run::{Report, run};
+pub use shrink::shrink;
+pub use tally::Totals;
+pub use violation::{Invariant, Violation};

@@ -1,0 +1,36 @@
+//! `tikv-sim`: see the library.
+
+mod cli;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: tikv-sim run --seeds A..B [--jobs N] [--twice] [--keep-going] [--no-shrink]
+                    [--ops N] [--faults NAME,NAME | none] [--loads NAME,NAME]
+
+Runs the seeds from A to B, both included (one number is one seed). Ends with 0 when all holds.
+
+  --jobs N      threads (default: one a core)
+  --twice       runs each seed twice and compares
+  --keep-going  runs all seeds, whatever fails
+  --no-shrink   does not look for the least of a failing run that still fails
+  --ops, --faults, --loads
+                cut away of what a seed draws";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let result = match args.next().as_deref() {
+        Some("run") => cli::run(args),
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            // Nobody is left to tell when this fails.
+            drop(writeln!(std::io::stderr(), "{text}"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Some seeds, each twice: what holds in them is what the simulator is for, and it must be the same both times.
+
+use tikv_sim::{Limits, Report, Totals, run};
+
+fn sample(seeds: impl Iterator<Item = u64>, limits: &Limits) -> Totals {
+    let mut totals = Totals::default();
+    for seed in seeds {
+        let Report { violation, digest, totals: counted, .. } = run(seed, limits);
+        assert_eq!(violation, None, "seed {seed}");
+        assert_eq!(run(seed, limits).digest, digest, "seed {seed} ran twice, and differently");
+        totals.merge(&counted);
+    }
+    totals
+}
+
+#[test]
+fn seeds_with_all_troubles_hold_and_run_the_same_twice() {
+    let totals = sample(1..=20, &Limits::default());
+    assert!(totals.of("txn.committed") > 100, "{totals}");
+    assert!(totals.of("fault.split") > 0 && totals.of("fault.crash") > 0, "{totals}");
+}
+
+#[test]
+fn seeds_without_trouble_fail_only_by_conflicts() {
+    let limits = Limits { faults: Some([].into()), ..Limits::default() };
+    let totals = sample(100..=110, &limits);
+    assert!(totals.of("txn.committed") > 100, "{totals}");
+    assert_eq!(totals.of("txn.undetermined"), 0);
+}
+
+#[test]
+fn unlike_seeds_run_differently() {
+    let limits = Limits::default();
+    assert_ne!(run(1, &limits).digest, run(2, &limits).digest);
+}
