@@ -9,6 +9,7 @@
 //! * `plan`: what a seed draws; `nemesis`: who makes the trouble; `processes`: clients that live and die;
 //! * `load`: what they do; `ledger`: what they saw; `witness`: what is seen at the servers' doors;
 //! * `check`, `violation`: what must hold; `tally`, `digest`: what happened, how often, and a digest of all of it;
+//! * [`scene`]: short stories that are recorded, and give the committed traces; [`show`]: traces as a picture and as text;
 //! * `run`: the course of one run; `shrink`: the least that still fails; `coverage`: what a set of runs must have reached.
 
 mod check;
@@ -22,6 +23,8 @@ mod net;
 pub mod plan;
 mod processes;
 mod run;
+pub mod scene;
+pub mod show;
 mod shrink;
 mod tally;
 pub mod violation;

@@ -1,15 +1,20 @@
 //! `tikv-sim`: see the library.
 
 mod cli;
+mod trace_cli;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: tikv-sim run --seeds A..B [--jobs N] [--twice] [--keep-going] [--no-shrink]
+usage: tikv-sim replay FILE…            drives the client's machines with a trace, says the first thing that differs
+       tikv-sim show FILE [-o OUT.html]  draws a trace as a page
+       tikv-sim list FILE                prints a trace
+       tikv-sim record [NAME] [-o FILE]  plays a scene (without a name: each) and records it
+       tikv-sim run --seeds A..B [--jobs N] [--twice] [--keep-going] [--no-shrink]
                     [--ops N] [--faults NAME,NAME | none] [--loads NAME,NAME]
 
-Runs the seeds from A to B, both included (one number is one seed). Ends with 0 when all holds.
+`run` runs the seeds from A to B, both included (one number is one seed). Ends with 0 when all holds.
 
   --jobs N      threads (default: one a core)
   --twice       runs each seed twice and compares
@@ -22,6 +27,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let result = match args.next().as_deref() {
         Some("run") => cli::run(args),
+        Some("replay") => trace_cli::replays(args),
+        Some("show") => trace_cli::draws(args),
+        Some("list") => trace_cli::lists(args),
+        Some("record") => trace_cli::records(args),
         _ => Err(USAGE.to_owned()),
     };
     match result {

@@ -152,7 +152,8 @@ async fn direct(ctx: Ctx) {
     }
     ctx.executor.sleep(LATEST).await;
     // Timestamps that have jumped ahead stand still, and with them the lives of locks, until the clock is there.
-    let ahead = ctx.net.with(|state, now| (state.cluster.pd.oracle.last() >> 18).saturating_sub(now.unix_ms()));
+    let ahead =
+        ctx.net.with(|state, now| (state.cluster.pd.oracle.last() >> 18).saturating_sub(now.unix_ms()));
     ctx.executor.sleep(Duration::from_millis(ahead)).await;
     if ctx.plan.faults.is_empty() {
         // Nothing was in the way of those who clean up behind themselves.
