@@ -171,15 +171,18 @@ impl Operation for Start {
     }
 }
 
-/// The machine of any operation; what it comes to is only told.
-pub(crate) struct AnyMachine(Box<dyn Machine<Output = Ended> + Send>);
+/// The machine of any operation; its output can only be told.
+pub(crate) struct AnyMachine(Box<dyn Machine<Output = AnyOutcome> + Send>);
+
+/// What any operation results in.
+pub(crate) type AnyOutcome = Box<dyn Outcome + Send>;
 
 impl AnyMachine {
     fn new<M>(machine: M) -> Self
     where
-        M: Machine<Output: Outcome> + Send + 'static,
+        M: Machine<Output: Outcome + Send + 'static> + Send + 'static,
     {
-        Self(Box::new(Told(machine)))
+        Self(Box::new(Boxed(machine)))
     }
 }
 
@@ -190,9 +193,9 @@ impl fmt::Debug for AnyMachine {
 }
 
 impl Machine for AnyMachine {
-    type Output = Ended;
+    type Output = AnyOutcome;
 
-    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Ended> {
+    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<AnyOutcome> {
         self.0.step(cx)
     }
 
@@ -201,15 +204,15 @@ impl Machine for AnyMachine {
     }
 }
 
-/// A machine whose output is told.
+/// A machine whose output is boxed.
 #[derive(Debug)]
-struct Told<M>(M);
+struct Boxed<M>(M);
 
-impl<M: Machine<Output: Outcome>> Machine for Told<M> {
-    type Output = Ended;
+impl<M: Machine<Output: Outcome + Send + 'static>> Machine for Boxed<M> {
+    type Output = AnyOutcome;
 
-    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Ended> {
-        self.0.step(cx).map(|output| output.ended(false))
+    fn step(&mut self, cx: &mut Cx<'_>) -> Poll<AnyOutcome> {
+        self.0.step(cx).map(|output| Box::new(output) as AnyOutcome)
     }
 
     fn abandon(&mut self, cx: &mut Cx<'_>) {

@@ -88,9 +88,9 @@ impl Outcome for usize {
     }
 }
 
-impl Outcome for Ended {
-    fn ended(&self, _: bool) -> Ended {
-        self.clone()
+impl Outcome for Box<dyn Outcome + Send> {
+    fn ended(&self, zeroed: bool) -> Ended {
+        (**self).ended(zeroed)
     }
 }
 

@@ -6,6 +6,7 @@
 use bytes::{Buf, Bytes};
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
+use crate::codec::Mode;
 use crate::request::Command;
 
 /// Messages within messages at the most.
@@ -30,7 +31,7 @@ enum Field {
 
 /// The fields of a message that are no numbers, by their number in the schema.
 #[derive(Debug)]
-pub(super) struct Message(&'static [(u32, Field)]);
+struct Message(&'static [(u32, Field)]);
 
 use Field::{Bound, In, Key, Plain, Text, Value};
 
@@ -44,7 +45,7 @@ macro_rules! messages {
 messages! {
     REGION { 2 => Bound, 3 => Bound, 4 => Plain, 5 => Plain }
     EPOCH_NOT_MATCH { 1 => In(&REGION) }
-    KEY_NOT_IN_REGION { 1 => Key, 3 => Bound, 4 => Bound }
+    KEY_NOT_IN_REGION { 1 => Bound, 3 => Bound, 4 => Bound }
     BUCKETS { 2 => Bound }
     REASON_1 { 1 => Text }
     DISK_FULL { 1 => Plain, 2 => Text }
@@ -100,7 +101,7 @@ messages! {
 }
 
 /// The fields of a command's request.
-pub(super) fn request(command: Command) -> &'static Message {
+fn request_fields(command: Command) -> &'static Message {
     match command {
         Command::Get => &GET_REQUEST,
         Command::Scan => &SCAN_REQUEST,
@@ -123,7 +124,7 @@ pub(super) fn request(command: Command) -> &'static Message {
 }
 
 /// The fields of a command's response.
-pub(super) fn response(command: Command) -> &'static Message {
+fn response_fields(command: Command) -> &'static Message {
     match command {
         Command::Get => &GET_RESPONSE,
         Command::Scan => &PAIRS_RESPONSE,
@@ -150,8 +151,8 @@ pub(super) trait Rewrite {
     fn key(&mut self, key: &Bytes) -> Bytes {
         key.clone()
     }
-    /// A bound of a region, as PD has it.
-    fn bound(&mut self, bound: &Bytes) -> Bytes {
+    /// A bound of a region, as PD has it; the mode is that of the command.
+    fn bound(&mut self, bound: &Bytes, _: Mode) -> Bytes {
         bound.clone()
     }
     /// A value.
@@ -179,12 +180,27 @@ pub(super) fn zeroes(value: &Bytes) -> Bytes {
     vec![0; value.len()].into()
 }
 
-/// Rewrites an encoded message; `None` when it is no message.
-pub(super) fn rewrite(body: &Bytes, message: &Message, with: &mut dyn Rewrite) -> Option<Bytes> {
-    rewrite_at(body, message, with, DEPTH).map(Bytes::from)
+/// Rewrites an encoded request; `None` when it is no message of its type.
+pub(super) fn request(command: Command, body: &Bytes, with: &mut dyn Rewrite) -> Option<Bytes> {
+    rewrite(body, request_fields(command), mode(command), with, DEPTH).map(Bytes::from)
 }
 
-fn rewrite_at(body: &Bytes, message: &Message, with: &mut dyn Rewrite, depth: usize) -> Option<Vec<u8>> {
+/// Rewrites an encoded response; `None` when it is no message of its type.
+pub(super) fn response(command: Command, body: &Bytes, with: &mut dyn Rewrite) -> Option<Bytes> {
+    rewrite(body, response_fields(command), mode(command), with, DEPTH).map(Bytes::from)
+}
+
+fn mode(command: Command) -> Mode {
+    if command.is_raw() { Mode::Raw } else { Mode::Txn }
+}
+
+fn rewrite(
+    body: &Bytes,
+    message: &Message,
+    mode: Mode,
+    with: &mut dyn Rewrite,
+    depth: usize,
+) -> Option<Vec<u8>> {
     let depth = depth.checked_sub(1)?;
     let mut rest = body.clone();
     let mut out = Vec::with_capacity(body.len());
@@ -214,11 +230,11 @@ fn rewrite_at(body: &Bytes, message: &Message, with: &mut dyn Rewrite, depth: us
         let Some((_, field)) = message.0.iter().find(|(known, _)| *known == tag) else { continue };
         let bytes = match field {
             Key => with.key(&bytes),
-            Bound => with.bound(&bytes),
+            Bound => with.bound(&bytes, mode),
             Value => with.value(&bytes),
             Text => with.text(&bytes),
             Plain => bytes,
-            In(inner) => rewrite_at(&bytes, inner, with, depth)?.into(),
+            In(inner) => rewrite(&bytes, inner, mode, with, depth)?.into(),
         };
         encode_key(tag, wire_type, &mut out);
         encode_varint(bytes.len() as u64, &mut out);

@@ -152,8 +152,8 @@ impl Recording {
 
     /// Writes down how it ended; `None`: it was dropped.
     pub(crate) fn end(&mut self, ended: Option<Ended>, at: Moment) {
-        let mut end =
-            f::End { number: self.number, at_ns: at.now.0, dropped: ended.is_none(), ..f::End::default() };
+        let (number, steps, dropped) = (self.number, self.index, ended.is_none());
+        let mut end = f::End { number, at_ns: at.now.0, steps, dropped, ..f::End::default() };
         let mut kind = None;
         if let Some(Ended { text, error }) = ended {
             kind = error;
@@ -186,7 +186,7 @@ impl Recording {
         if self.zeroes()
             && let (f::Completion::Response(body), Kind::Call(command)) = (&completion, kind)
         {
-            completion = match fields::rewrite(body, fields::response(command), &mut ZeroValues) {
+            completion = match fields::response(command, body, &mut ZeroValues) {
                 Some(body) => f::Completion::Response(body),
                 None => f::Completion::Withheld(body.len() as u64),
             };
@@ -213,7 +213,7 @@ fn zero_effect(effect: &mut f::Effect) {
         Some(f::EffectKind::Call(call)) => {
             // What this client has encoded itself is a message; were it none, nothing of it would be shown.
             call.body = Command::of_batch_tag(call.command)
-                .and_then(|command| fields::rewrite(&call.body, fields::request(command), &mut ZeroValues))
+                .and_then(|command| fields::request(command, &call.body, &mut ZeroValues))
                 .unwrap_or_default();
         }
         Some(f::EffectKind::Spawn(start)) => zero_start(start),

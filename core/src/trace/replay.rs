@@ -10,7 +10,7 @@ use super::format::{self as f, Cause, Entry, Record};
 use super::tickets::Tickets;
 use super::{decode, encode, start};
 use crate::machine::{Cx, Facts, Feedback, Machine, Op};
-use crate::start::{AnyMachine, Ended, Operation, Settings};
+use crate::start::{AnyMachine, Ended, Operation, Outcome, Settings};
 use crate::types::{Instant, KeyRange, Located, RegionVersion, WallTime};
 
 /// Differences that a report lists; the others are counted.
@@ -148,7 +148,12 @@ enum Halt {
 }
 
 fn differs<T>(what: &str, recorded: impl fmt::Debug, replayed: impl fmt::Debug) -> Result<T, Halt> {
-    Err(Halt::Differs { what: what.to_owned(), recorded: shown(&recorded), replayed: shown(&replayed) })
+    let (recorded, replayed) = (format!("{recorded:?}"), format!("{replayed:?}"));
+    let alike = recorded.bytes().zip(replayed.bytes()).take_while(|(one, other)| one == other).count();
+    // Of long texts the part is shown that differs, and a little before it.
+    let from = if recorded.len().max(replayed.len()) > SHOWN { alike.saturating_sub(SHOWN / 4) } else { 0 };
+    let (recorded, replayed) = (part(&recorded, from), part(&replayed, from));
+    Err(Halt::Differs { what: what.to_owned(), recorded, replayed })
 }
 
 fn nonsense<T>(what: &str, recorded: impl fmt::Debug) -> Result<T, Halt> {
@@ -156,15 +161,17 @@ fn nonsense<T>(what: &str, recorded: impl fmt::Debug) -> Result<T, Halt> {
     Err(Halt::Differs { what, recorded, replayed: "nothing that fits".to_owned() })
 }
 
-/// `Debug` text, without quotes around a text, cut where nobody reads on.
+/// The `Debug` text, cut where nobody reads on.
 fn shown(value: &dyn fmt::Debug) -> String {
-    let mut text = format!("{value:?}");
-    if text.len() > SHOWN {
-        let at = (0..=SHOWN).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        text.truncate(at);
-        text.push_str(" …");
-    }
-    text
+    part(&format!("{value:?}"), 0)
+}
+
+fn part(text: &str, from: usize) -> String {
+    let boundary =
+        |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let (from, to) = (boundary(from), boundary(from.saturating_add(SHOWN)));
+    let (before, behind) = (if from > 0 { "… " } else { "" }, if to < text.len() { " …" } else { "" });
+    format!("{before}{}{behind}", &text[from..to])
 }
 
 #[derive(Debug)]
@@ -309,8 +316,9 @@ impl Running {
         if matches!(step.cause, Some(Cause::Dropped(_))) {
             self.machine.abandon(&mut cx);
             self.dropped = true;
-        } else if let Poll::Ready(ended) = self.machine.step(&mut cx) {
-            self.ended = Some(ended);
+        } else if let Poll::Ready(output) = self.machine.step(&mut cx) {
+            // Values that were zeroed are zeroes here, too.
+            self.ended = Some(output.ended(false));
         }
         if self.ended.is_some() || self.dropped {
             self.op.end();
@@ -375,6 +383,9 @@ impl Running {
     }
 
     fn end(&mut self, end: &f::End) -> Result<(), Halt> {
+        if end.steps != self.steps {
+            return Err(Halt::Cut);
+        }
         if self.dropped && end.dropped {
             return Ok(());
         }

@@ -205,6 +205,9 @@ pub struct End {
     /// FNV-1a of the whole text, 64 bits.
     #[prost(fixed64, tag = "7")]
     pub hash: u64,
+    /// How many steps it went.
+    #[prost(uint32, tag = "8")]
+    pub steps: u32,
 }
 
 /// A service of the client does something on the network.

@@ -67,6 +67,8 @@ impl Tape {
 pub(super) struct World {
     pub(super) rng: fastrand::Rng,
     pub(super) recorder: Recorder,
+    /// What every key and every value begins with.
+    pub(super) mark: &'static str,
     now: Instant,
     /// Used by one operation after the other, as a client does.
     op: Op,
@@ -76,7 +78,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, recorder: Recorder) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
-        Self { rng, recorder, now: Instant(5_000_000), op: Op::default(), next_region: 100 }
+        Self { rng, recorder, mark: "", now: Instant(5_000_000), op: Op::default(), next_region: 100 }
     }
 
     fn chance(&mut self, percent: u8) -> bool {
@@ -85,7 +87,9 @@ impl World {
 
     pub(super) fn key(&mut self) -> Key {
         const BYTES: &[u8] = b"abckmz\x00\xff";
-        (0..self.rng.usize(1..4)).map(|_| BYTES[self.rng.usize(..BYTES.len())]).collect::<Vec<u8>>().into()
+        let mut key = self.mark.as_bytes().to_vec();
+        key.extend((0..self.rng.usize(1..4)).map(|_| BYTES[self.rng.usize(..BYTES.len())]));
+        key.into()
     }
 
     fn keys(&mut self) -> Vec<Key> {
@@ -93,7 +97,9 @@ impl World {
     }
 
     fn value(&mut self) -> Value {
-        (0..self.rng.usize(0..20)).map(|_| self.rng.u8(..)).collect::<Vec<u8>>().into()
+        let mut value = self.mark.as_bytes().to_vec();
+        value.extend((0..self.rng.usize(0..20)).map(|_| self.rng.u8(..)));
+        value.into()
     }
 
     fn pairs(&mut self) -> Vec<KvPair> {
