@@ -6,13 +6,16 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: tikv-sim run --seeds A..B [--jobs N] [--twice] [--keep-going] [--no-shrink]
+usage: tikv-sim run --seeds A..B [--jobs N] [--twice] [--replay] [--keep-going]
+                    [--no-shrink] [--traces FOLDER]
                     [--ops N] [--faults NAME,NAME | none] [--loads NAME,NAME]
 
 Runs the seeds from A to B, both included (one number is one seed). Ends with 0 when all holds.
 
   --jobs N      threads (default: one a core)
   --twice       runs each seed twice and compares
+  --replay      records what clients do in each run, and replays it
+  --traces      where the trace of a run that fails goes (default: here)
   --keep-going  runs all seeds, whatever fails
   --no-shrink   does not look for the least of a failing run that still fails
   --ops, --faults, --loads
