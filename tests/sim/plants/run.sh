@@ -5,12 +5,14 @@
 #   tests/sim/plants/run.sh          all
 #   tests/sim/plants/run.sh 1 8 12   these
 #
-# SEEDS (20000) and PLANTS_DIR (target/plants; the copy and its build, kept between runs) can be set.
+# SEEDS (20000), PROFILE (release; or dev) and PLANTS_DIR (target/plants; the copy and its build, kept between runs) can be set.
 set -u
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../../.." && pwd)
 work=${PLANTS_DIR:-$root/target/plants}
 seeds=${SEEDS:-20000}
+profile=${PROFILE:-release}
+case $profile in dev) built=debug ;; *) built=$profile ;; esac
 copy=$work/copy
 
 rm -rf "$copy" && mkdir -p "$copy" || exit 2
@@ -31,8 +33,8 @@ for number in "$@"; do
         (cd "$root" && git ls-files -z core | xargs -0 cp -p --parents -t "$copy")
         continue
     fi
-    if (cd "$copy" && CARGO_INCREMENTAL=1 cargo build -q --release -p tikv-sim --target-dir "$work/target" 2> "$work/$name.log"); then
-        "$work/target/release/tikv-sim" run --seeds "1..$seeds" --no-shrink > "$work/$name.out" 2>&1
+    if (cd "$copy" && CARGO_INCREMENTAL=1 cargo build -q --profile "$profile" -p tikv-sim --target-dir "$work/target" 2> "$work/$name.log"); then
+        "$work/target/$built/tikv-sim" run --seeds "1..$seeds" --no-shrink > "$work/$name.out" 2>&1
         found=$(sed -n 's/^seed \([0-9]*\) violates \([A-Za-z]*\):.*/\1 \2/p' "$work/$name.out" | head -n 1)
         case $found in
             *" $wanted") echo "$name: $wanted at seed ${found% *}" ;;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tikv_sim::{Fault, Invariant, Limits, Load, Report, Totals, Violation, missing, run as simulate, shrink};
+use tikv_sim::{
+    Fault, Invariant, Limits, Load, Report, Totals, Violation, missing, not_yet, record, run as simulate,
+    shrink,
+};
 
 /// Between two looks at the progress.
 const LOOK: Duration = Duration::from_millis(100);
@@ -18,6 +22,9 @@ struct Options {
     twice: bool,
     keep_going: bool,
     shrinks: bool,
+    /// Records each run and replays what was recorded.
+    replays: bool,
+    traces: PathBuf,
     limits: Limits,
 }
 
@@ -33,9 +40,17 @@ fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let limits = Limits::default();
-        let (twice, keep_going, shrinks) = (false, false, true);
-        let mut options = Self { from: 1, to: 100, jobs, twice, keep_going, shrinks, limits };
+        let mut options = Self {
+            from: 1,
+            to: 100,
+            jobs,
+            twice: false,
+            keep_going: false,
+            shrinks: true,
+            replays: false,
+            traces: PathBuf::new(),
+            limits: Limits::default(),
+        };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
@@ -46,6 +61,8 @@ impl Options {
                 }
                 "--jobs" => options.jobs = number::<usize>(&value()?)?.max(1),
                 "--twice" => options.twice = true,
+                "--replay" => options.replays = true,
+                "--traces" => options.traces = value()?.into(),
                 "--no-shrink" => options.shrinks = false,
                 "--keep-going" => options.keep_going = true,
                 "--ops" => options.limits.ops = Some(number(&value()?)?),
@@ -66,7 +83,8 @@ struct Found {
 }
 
 fn one(seed: u64, options: &Options) -> Report {
-    let mut report = simulate(seed, &options.limits);
+    let mut report =
+        if options.replays { record(seed, &options.limits).0 } else { simulate(seed, &options.limits) };
     if options.twice && report.violation.is_none() {
         let again = simulate(seed, &options.limits);
         if again.digest != report.digest {
@@ -139,15 +157,24 @@ fn tell(out: &mut impl Write, options: &Options, found: &Found, begun: Instant) 
     }
     if let Some((seed, _)) = found.failures.first().filter(|_| options.shrinks) {
         let least = shrink(*seed, &options.limits);
-        if let Some(violation) = simulate(*seed, &least).violation {
+        let (report, trace) = record(*seed, &least);
+        if let Some(violation) = report.violation {
             writeln!(out, "the least that fails: {violation}")?;
+        }
+        let file = options.traces.join(format!("sim-{seed}.trace"));
+        match std::fs::write(&file, trace) {
+            Ok(()) => writeln!(out, "what its clients did: {}", file.display())?,
+            Err(error) => writeln!(out, "no trace at {}: {error}", file.display())?,
         }
         writeln!(out, "run it again: {}", command(*seed, &least))?;
     }
     let zeros = missing(&found.totals);
     writeln!(out, "{}", found.totals)?;
+    for (name, why) in not_yet() {
+        writeln!(out, "not yet    {name}: {why}")?;
+    }
     for zero in &zeros {
-        writeln!(out, "never happened: {zero}")?;
+        writeln!(out, "never happened, or is not to yet: {zero}")?;
     }
     let failed = found.failures.len();
     writeln!(out, "{failed} violations, {} zeros", zeros.len())?;

@@ -48,12 +48,36 @@ const REACHED: &[&str] = &[
     "net.reordered",
     "net.doubled",
     "linear.order",
+    "method.KvPessimisticLock",
+    "method.KvPessimisticRollback",
+    "method.KvTxnHeartBeat",
+    "method.KvCheckSecondaryLocks",
+    "method.KvScanLock",
+    "method.RawCompareAndSwap",
+    "method.RawGetKeyTTL",
+    "method.RawChecksum",
 ];
 
 /// What is not reached yet, and why.
-const NOT_YET: &[(&str, &str)] = &[];
+const NOT_YET: &[(&str, &str)] = &[
+    ("method.KvPessimisticLock", "no pessimistic transactions: queues of them wait"),
+    ("method.KvPessimisticRollback", "no pessimistic transactions"),
+    ("method.KvTxnHeartBeat", "locks of long transactions are not kept alive"),
+    ("method.KvCheckSecondaryLocks", "no asynchronous commits: nobody meets their locks"),
+    ("method.KvScanLock", "no garbage collection"),
+    ("method.RawCompareAndSwap", "no compare-and-swap: counters by it wait"),
+    ("method.RawGetKeyTTL", "no query of a time to live"),
+    ("method.RawChecksum", "no checksums"),
+];
 
-/// What was to be reached and was not, by name; empty when too few runs were made to say so.
+/// What is not reached yet, and why.
+#[must_use]
+pub fn not_yet() -> &'static [(&'static str, &'static str)] {
+    NOT_YET
+}
+
+/// What was to be reached and was not, by name, and what is on the list of "not yet" and was; empty when too few runs were made
+/// to say so.
 #[must_use]
 pub fn missing(totals: &Totals) -> Vec<String> {
     if totals.of("run.seeds") < FEWEST {
@@ -63,7 +87,7 @@ pub fn missing(totals: &Totals) -> Vec<String> {
     let faults =
         Fault::ALL.iter().filter(|fault| !by_kind(**fault)).map(|fault| format!("fault.{}", fault.name()));
     let names = REACHED.iter().map(|&name| name.to_owned()).chain(Load::ALL.iter().map(done)).chain(faults);
-    names.filter(|name| totals.of(name) == 0 && NOT_YET.iter().all(|(other, _)| other != name)).collect()
+    names.filter(|name| (totals.of(name) == 0) != NOT_YET.iter().any(|(other, _)| other == name)).collect()
 }
 
 /// Faults that are counted kind by kind.
@@ -85,5 +109,10 @@ mod tests {
         assert!(before.contains(&"fault.split".to_owned()) && before.contains(&"bank.done".to_owned()));
         totals.add("fault.split", 1);
         assert_eq!(missing(&totals).len(), before.len() - 1);
+        assert!(
+            NOT_YET.iter().all(|(name, _)| REACHED.contains(name) && !before.contains(&(*name).to_owned()))
+        );
+        totals.add(NOT_YET[0].0, 1);
+        assert!(missing(&totals).contains(&NOT_YET[0].0.to_owned()), "it is to be taken off the list");
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! [`run`] is one run. A seed draws a [`Plan`](plan): the cluster, the load, and which faults exist; clients work on it through
 //! their public types while a nemesis makes trouble; then all heals, everything must end, and what was seen is checked
-//! against what the cluster holds. A seed gives the same run always, down to the last frame.
+//! against what the cluster holds. A seed gives the same run always, down to the last frame. [`record`] is a run with a
+//! trace of its clients.
 //!
 //! * `exec`: tasks and virtual time; `net`: connections, messages, servers' doors, and the core's `Runtime` on both;
 //! * `plan`: what a seed draws; `nemesis`: who makes the trouble; `processes`: clients that live and die;
@@ -30,9 +31,9 @@ mod tally;
 pub mod violation;
 mod witness;
 
-pub use coverage::missing;
+pub use coverage::{missing, not_yet};
 pub use plan::{Fault, Limits, Load};
-pub use run::{Report, run};
+pub use run::{Report, record, run};
 pub use shrink::shrink;
 pub use tally::Totals;
 pub use violation::{Invariant, Violation};

@@ -107,6 +107,7 @@ impl Processes {
         config.deadline = ctx.plan.deadline;
         config.connect_timeout = Duration::from_secs(5);
         config.seed = Some(seed);
+        config.trace = ctx.recorder.clone();
         while !ctx.verdict.is_broken() {
             ctx.tally.count("call.connect");
             let until = ctx.executor.now() + 6_000_000_000;

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tikv_client_core::error::{Error, TxnError};
+use tikv_client_core::trace::{Recorder, replay};
 use tikv_client_core::types::KeyRange;
 use tikv_embedded::control::Node;
 use tikv_embedded::model::{Cluster, Layout, Member, Pd};
@@ -44,11 +45,43 @@ pub struct Report {
 /// Runs `seed`.
 #[must_use]
 pub fn run(seed: u64, limits: &Limits) -> Report {
+    run_with(seed, limits, None)
+}
+
+/// Runs `seed` with a trace of what its clients do, which must replay.
+#[must_use]
+pub fn record(seed: u64, limits: &Limits) -> (Report, Vec<u8>) {
+    let trace: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let sink = Arc::clone(&trace);
+    let lock =
+        |trace: &Mutex<Vec<u8>>| std::mem::take(&mut *trace.lock().unwrap_or_else(PoisonError::into_inner));
+    let write = move |bytes: &[u8]| {
+        sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+    };
+    let mut report = run_with(seed, limits, Some(Recorder::to_sink(write).redact_values(false)));
+    let trace = lock(&trace);
+    let replayed = match replay(&trace) {
+        Ok(replayed) if replayed.is_identical() => {
+            report.totals.add("replay.identical", replayed.identical);
+            report.totals.add("replay.steps", replayed.steps);
+            Ok(())
+        }
+        Ok(replayed) => Err(replayed.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(story) = replayed {
+        report.violation.get_or_insert_with(|| Violation::new(Invariant::Replay, story));
+    }
+    (report, trace)
+}
+
+fn run_with(seed: u64, limits: &Limits, recorder: Option<Recorder>) -> Report {
     quiet_panics();
     let plan = Arc::new(Plan::draw(seed, limits));
     let (digest, tally, verdict) = (Digest::default(), Tally::default(), Verdict::default());
     let executor = Executor::new(plan.any_order.then(|| stream(seed, 2)), digest.clone());
-    let ctx = world(&plan, &executor, (digest.clone(), tally.clone(), verdict.clone()));
+    let mut ctx = world(&plan, &executor, (digest.clone(), tally.clone(), verdict.clone()));
+    ctx.recorder = recorder;
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let (root, stop) = (direct(ctx.clone()), verdict.clone());
         match executor.run(root, nanos(LONGEST), move || stop.is_broken()) {
@@ -119,6 +152,7 @@ fn world(plan: &Arc<Plan>, executor: &Executor, ends: (Digest, Tally, Verdict)) 
         tally,
         verdict,
         digest,
+        recorder: None,
         unique: Arc::default(),
     }
 }

@@ -1,9 +1,9 @@
-//! `tikv-sim replay`, `show`, `list`, `record`: traces on the command line.
+//! `tikv-sim replay`, `show`, `list`, `redact`, `record`: traces on the command line.
 
 use std::io::Write;
 use std::path::Path;
 
-use tikv_client_core::trace::{Records, replay};
+use tikv_client_core::trace::{Records, redact, replay};
 use tikv_sim::{scene, show};
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
@@ -62,6 +62,17 @@ pub(super) fn draws(args: impl Iterator<Item = String>) -> Result<bool, String> 
     let out = out.unwrap_or_else(|| format!("{file}.html"));
     write(&out, page.as_bytes())?;
     say(format_args!("{out}: {} bytes; open it in a browser", page.len()));
+    Ok(true)
+}
+
+/// Hides the keys of a trace.
+pub(super) fn redacts(args: impl Iterator<Item = String>) -> Result<bool, String> {
+    let (args, out) = output(args)?;
+    let file = one(args)?;
+    let hidden = redact(&read(&file)?).map_err(|error| format!("{file}: {error}"))?;
+    let out = out.unwrap_or_else(|| format!("{file}.redacted"));
+    write(&out, &hidden)?;
+    say(format_args!("{out}: {} bytes", hidden.len()));
     Ok(true)
 }
 

@@ -47,6 +47,8 @@ pub enum Invariant {
     WrongError,
     /// Two runs of a seed are the same.
     Determinism,
+    /// What clients did can be done again from what they recorded.
+    Replay,
     /// Nothing panics.
     Panic,
 }

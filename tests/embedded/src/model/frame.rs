@@ -16,12 +16,13 @@ const RESPONSES: u32 = 1;
 /// `BatchCommandsResponse.request_ids`
 const REQUEST_IDS: u32 = 2;
 
+/// A command of a frame: its id, and itself.
+pub type Asked = Result<(u64, Option<Box<Command>>), Status>;
+
 /// The commands of a frame with their ids, in its order; without a command stands one that the store does not know,
 /// whose answer is there and empty. An error ends the stream.
 // TiKV: src/server/service/kv.rs: handle_batch_commands_request
-pub fn commands(
-    frame: Bytes,
-) -> Result<impl Iterator<Item = Result<(u64, Option<Box<Command>>), Status>>, Status> {
+pub fn commands(frame: Bytes) -> Result<impl Iterator<Item = Asked>, Status> {
     let frame = BatchCommandsRequest::decode(frame)
         .map_err(|error| Status::new(Code::Internal, format!("no batch of commands: {error}")))?;
     Ok(frame.request_ids.into_iter().zip(frame.requests).map(|(id, asked)| match asked.cmd {

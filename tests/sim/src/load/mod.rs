@@ -19,6 +19,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tikv_client_core::client::Client;
 use tikv_client_core::error::{Error, ErrorKind, TxnError};
+use tikv_client_core::trace::Recorder;
 
 use crate::digest::{Digest, Mark};
 use crate::exec::{Executor, nanos, within};
@@ -45,6 +46,8 @@ pub(crate) struct Ctx {
     pub(crate) tally: Tally,
     pub(crate) verdict: Verdict,
     pub(crate) digest: Digest,
+    /// Records what clients do.
+    pub(crate) recorder: Option<Recorder>,
     /// The next element of a list, the next raw value.
     pub(crate) unique: Arc<AtomicU32>,
 }
