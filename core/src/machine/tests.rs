@@ -297,6 +297,31 @@ fn used_again_storage_takes_no_completion_of_the_operation_before() {
     assert!(!op.deliver(late, response(b"")), "a late completion found the next operation");
 }
 
+#[test]
+fn tickets_are_given_back_in_an_order_that_does_not_depend_on_what_the_storage_was_used_for_before() {
+    let facts = one_region();
+    let mut used = Op::default();
+    used.begin(1, Instant::FAR, Budget::default());
+    let cancelled = |op: &mut Op| {
+        let mut cx = Cx::root(Instant(0), WallTime(0), &facts, op);
+        let timers = [1, 2, 3].map(|at| cx.timer(Instant(at), Why::LockTtl).id());
+        while op.next_effect().is_some() {}
+        // The middle one is taken out of order.
+        op.release(timers[1]);
+        while op.next_effect().is_some() {}
+        op.end();
+        let mut order = Vec::new();
+        while let Some(Effect::Cancel { at: Destination::Timers(at), .. }) = op.next_effect() {
+            order.push(at.0);
+        }
+        order
+    };
+    // Now its free slots stand in another order than those of new storage.
+    assert_eq!(cancelled(&mut used), [1, 3]);
+    used.begin(2, Instant::FAR, Budget::default());
+    assert_eq!(cancelled(&mut used), [1, 3]);
+}
+
 /// The effects of a run of pings, as text.
 fn effects(seed: u64, children: usize, choices: &[(usize, u8)]) -> String {
     let facts = one_region();

@@ -57,6 +57,15 @@ pub(super) fn append(record: &Record, into: &mut Vec<u8>) {
     record.encode_raw(into);
 }
 
+/// A whole trace of `records`: such as some of another one.
+pub fn write(records: impl IntoIterator<Item = Record>) -> Vec<u8> {
+    let mut trace = head();
+    for record in records {
+        append(&record, &mut trace);
+    }
+    trace
+}
+
 /// The records of a trace, in the order in which they were handed over: each operation's are in order, those of different
 /// operations stand between each other as it came.
 ///

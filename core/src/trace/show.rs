@@ -5,8 +5,20 @@ use std::fmt::Debug;
 use prost::Message;
 use tikv_proto::kvrpcpb as pb;
 
-use super::format::Call;
+use super::format::{Call, Start};
 use crate::request::{Command, Typed};
+
+/// The name of an operation; `unknown` of one that this version does not have.
+#[must_use]
+pub fn operation(start: &Start) -> &'static str {
+    super::start::decode(start).map_or("unknown", |start| start.name())
+}
+
+/// The command of a call; `None` for one that this version does not have.
+#[must_use]
+pub const fn command(call: &Call) -> Option<Command> {
+    Command::of_batch_tag(call.command)
+}
 
 macro_rules! by_command {
     ($command:expr, $body:expr, $of:ident: $($name:ident = $request:ident),* $(,)?) => {
@@ -21,7 +33,7 @@ macro_rules! texts {
         /// The request of a call as `Debug` shows its message.
         #[must_use]
         pub fn request(call: &Call) -> String {
-            match Command::of_batch_tag(call.command) {
+            match command(call) {
                 Some(command) => by_command!(command, &call.body, text: $($name = $request),*),
                 None => format!("a command of number {}", call.command),
             }

@@ -6,7 +6,8 @@
 //! * `faults`: bad input, and clusters that are not there or go away: typed errors, in time;
 //! * `drop_safety`: calls that are dropped at every point, on any thread, also after the runtime's end;
 //! * `life`: clients begin and end, side by side;
-//! * `txn`: transactions, alone, against each other, against dead ones, and a thousand at once.
+//! * `txn`: transactions, alone, against each other, against dead ones, and a thousand at once;
+//! * `trace`: what is recorded replays.
 
 #![allow(clippy::unwrap_used, reason = "a test, and what helps it, panics to fail")]
 
@@ -16,4 +17,5 @@ mod fixture;
 mod life;
 mod raw;
 mod routing;
+mod trace;
 mod txn;

@@ -2,6 +2,7 @@
 
 mod files;
 mod hidden;
+mod stores;
 mod world;
 
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::format::{Cause, Effect, EffectKind, Entry, FactKind, Record};
-use super::{Recorder, Records, Report, file, replay, start};
+use super::{Recorder, Records, Report, replay, start, write};
 use crate::error::ErrorKind;
 use world::{Tape, World};
 
@@ -33,11 +34,7 @@ fn entries(trace: &[u8]) -> Vec<Entry> {
 }
 
 fn written(entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
-    let mut trace = file::head();
-    for entry in entries {
-        file::append(&Record { entry: Some(entry) }, &mut trace);
-    }
-    trace
+    write(entries.into_iter().map(|entry| Record { entry: Some(entry) }))
 }
 
 #[track_caller]
