@@ -115,7 +115,7 @@ async fn recorded(change: impl Fn(Recorder) -> Recorder) -> Vec<u8> {
     let faults = faults(&cluster);
     let running: Vec<_> = (0..TRANSACTIONS).map(|task| tokio::spawn(work(client.clone(), task))).collect();
     let others = async {
-        for n in 0..24 {
+        for n in 0..16 {
             let snapshot = client.snapshot(in_time(client.current_timestamp()).await.unwrap());
             // Dropped wherever it is by then, or over before.
             drop(
