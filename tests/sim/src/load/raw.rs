@@ -49,7 +49,7 @@ impl Worker {
         Ok(())
     }
 
-    pub(super) async fn put_rows(&mut self) -> Result<(), Missed> {
+    pub(super) async fn put_rows(&self) -> Result<(), Missed> {
         let rows = (0..ROWS).filter(|&n| stays(n)).map(|n| (row(n), format!("{n}")));
         let call = self.client.raw().batch_put(rows);
         self.ctx.call("raw-batch-put", self.ctx.plan.deadline, None, call).await

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule, RuleId};
 use tikv_embedded::model::{Code, Status};
+use tikv_proto::errorpb;
 
 use super::Nemesis;
 use crate::plan::Fault;
@@ -95,7 +96,7 @@ impl Nemesis {
     fn refusal(&mut self) -> Refusal {
         let store = self.any_store();
         let siblings = self.rng.u64(..3);
-        match self.rng.u32(..14) {
+        match self.rng.u32(..20) {
             0 => Refusal::NotLeader { leader: Some(store) },
             1 => Refusal::NotLeader { leader: None },
             2 => Refusal::EpochNotMatch { siblings },
@@ -109,9 +110,23 @@ impl Nemesis {
             10 => Refusal::DataIsNotReady { safe_ts: 1 },
             11 => Refusal::ProposalInMergingMode,
             12 => Refusal::DiskFull,
-            _ => Refusal::UndeterminedResult,
+            13 | 14 => Refusal::UndeterminedResult,
+            kind => Refusal::Exactly(Box::new(rare(kind))),
         }
     }
+}
+
+/// Errors that the model has no name for, of some region that nobody asked about.
+fn rare(kind: u32) -> errorpb::Error {
+    let mut error = errorpb::Error { message: "ordered by a fault".to_owned(), ..Default::default() };
+    match kind {
+        15 => error.recovery_in_progress = Some(errorpb::RecoveryInProgress { region_id: 2 }),
+        16 => error.region_not_initialized = Some(errorpb::RegionNotInitialized { region_id: 2 }),
+        17 => error.is_witness = Some(errorpb::IsWitness { region_id: 2 }),
+        18 => error.key_not_in_region = Some(errorpb::KeyNotInRegion { region_id: 2, ..Default::default() }),
+        _ => error.mismatch_peer_id = Some(errorpb::MismatchPeerId { request_peer_id: 2, store_peer_id: 3 }),
+    }
+    error
 }
 
 fn refusal_name(refusal: &Refusal) -> &'static str {
@@ -130,6 +145,7 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::ProposalInMergingMode => "merging",
         Refusal::DiskFull => "disk-full",
         Refusal::UndeterminedResult => "undetermined",
+        Refusal::Exactly(_) => "rare",
         _ => "other",
     }
 }

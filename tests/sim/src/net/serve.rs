@@ -337,6 +337,6 @@ fn kind(error: &tikv_proto::errorpb::Error) -> &'static str {
     }
     named!(not_leader region_not_found key_not_in_region epoch_not_match server_is_busy stale_command store_not_match
         max_timestamp_not_synced read_index_not_ready proposal_in_merging_mode data_is_not_ready disk_full
-        undetermined_result);
+        undetermined_result recovery_in_progress region_not_initialized is_witness mismatch_peer_id);
     "other"
 }
