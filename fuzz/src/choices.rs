@@ -62,7 +62,9 @@ impl<'a> Choices<'a> {
         const LETTERS: [&[u8]; 6] = [b"", b"a", b"b", b"\0", b"\xff", b"t\x80\0\0\0\0\0\0\x2a_r\x80\0\0"];
         match self.below(8) {
             0 => Key::from(self.bytes(20)),
-            letters => (0..letters % 4).fold(Vec::new(), |key, _| [&key[..], *self.of(&LETTERS)].concat()).into(),
+            letters => {
+                (0..letters % 4).fold(Vec::new(), |key, _| [&key[..], *self.of(&LETTERS)].concat()).into()
+            }
         }
     }
 

@@ -60,7 +60,12 @@ impl Play {
         let deadline = if choices.one_in(4) { Instant::FAR } else { self.stage.now + patience };
         let (n, asker) = self.stage.asker(deadline);
         let request = Arc::new(request(n, choices.one_in(2)));
-        self.stage.input(Input::Command(StreamCommand::Call { asker, attempt: attempt(), request, deadline }));
+        self.stage.input(Input::Command(StreamCommand::Call {
+            asker,
+            attempt: attempt(),
+            request,
+            deadline,
+        }));
     }
 
     /// Reads what the service has sent.
@@ -68,7 +73,11 @@ impl Play {
         for (stream, message) in std::mem::take(&mut self.stage.sent) {
             let frame = BatchCommandsRequest::decode(message).expect("a frame is a message");
             assert_eq!(frame.requests.len(), frame.request_ids.len());
-            assert!((1..=BATCH).contains(&frame.requests.len()), "{} requests in a frame", frame.requests.len());
+            assert!(
+                (1..=BATCH).contains(&frame.requests.len()),
+                "{} requests in a frame",
+                frame.requests.len()
+            );
             for (id, request) in frame.request_ids.into_iter().zip(frame.requests) {
                 let (key, context, tag) = match request.cmd.expect("a request has a command") {
                     Cmd::RawGet(get) => (get.key, get.context, Command::RawGet.batch_tag()),
@@ -79,7 +88,11 @@ impl Play {
                     }
                     other => panic!("nobody asked for {other:?}"),
                 };
-                assert!(context.is_some_and(|context| context.region_id == 3 && context.max_execution_duration_ms == 9));
+                assert!(
+                    context.is_some_and(
+                        |context| context.region_id == 3 && context.max_execution_duration_ms == 9
+                    )
+                );
                 let n = u32::from_be_bytes(key.as_ref().try_into().expect("our own key"));
                 assert!(self.stage.waiting.contains_key(&n), "{n} does not wait and was sent");
                 assert!(self.ids.insert(id) && id != 0, "id {id} was used before");
@@ -148,7 +161,9 @@ impl Play {
             match completion {
                 Completion::Response(body) => {
                     let said = id.and_then(|id| self.said.get(&id));
-                    let said = said.is_some_and(|said| said.iter().any(|(said, text)| Some(*said) == tag && *text == body));
+                    let said = said.is_some_and(|said| {
+                        said.iter().any(|(said, text)| Some(*said) == tag && *text == body)
+                    });
                     assert!(said, "{n} was given an answer that nobody sent");
                 }
                 Completion::Fault(Fault::Transport(fault)) => match (fault.class, id) {
@@ -191,7 +206,11 @@ impl Play {
             }
             11 => {
                 if let Some(stream) = open {
-                    let class = *choices.of(&[TransportClass::Lost, TransportClass::Unreachable, TransportClass::Rejected(14)]);
+                    let class = *choices.of(&[
+                        TransportClass::Lost,
+                        TransportClass::Unreachable,
+                        TransportClass::Rejected(14),
+                    ]);
                     self.closed(stream, class);
                 }
             }

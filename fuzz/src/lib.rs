@@ -17,9 +17,7 @@ pub mod kernel;
 pub mod locks;
 pub mod pd;
 pub mod region;
-pub mod replies;
 pub mod service;
-pub mod tso;
 pub mod world;
 
 /// A fuzzer: panics when the machine breaks a law.
@@ -36,6 +34,4 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("locks", locks::run),
     ("pd", pd::run),
     ("region", region::run),
-    ("replies", replies::run),
-    ("tso", tso::run),
 ];

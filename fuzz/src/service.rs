@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tikv_client_core::machine::{
-    Address, Asker, Completion, Fault, Feedback, Input, Interrupt, Seat, Service, ServiceCore, ServiceEffect, StreamId, TicketId,
-    TransportClass, TransportFault, Withdrawn,
+    Asker, Completion, Fault, Feedback, Input, Interrupt, Seat, Service, ServiceCore, ServiceEffect,
+    StreamId, TicketId, TransportClass, TransportFault, Withdrawn,
 };
 use tikv_client_core::pd::PdQuery;
 use tikv_client_core::types::{Instant, WallTime};
@@ -186,7 +186,12 @@ impl<S: Service> Stage<S> {
         let mut answers = Vec::new();
         while let Some((ticket, completion)) = self.seat.next() {
             let name = ticket.to_string();
-            let n = name.trim_start_matches('#').split('.').next().and_then(|n| n.parse().ok()).expect("our own name");
+            let n = name
+                .trim_start_matches('#')
+                .split('.')
+                .next()
+                .and_then(|n| n.parse().ok())
+                .expect("our own name");
             let Some(deadline) = self.waiting.remove(&n) else {
                 panic!("{n} was answered twice, or after it withdrew: {completion:?}")
             };

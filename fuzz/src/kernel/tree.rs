@@ -94,7 +94,11 @@ impl Watch {
             }
         }
         for (at, unit) in seen.units.iter().enumerate() {
-            assert!(!unit.stepped || marked[at] || !unit.started, "unit {at} was stepped for {owners:?}: {:?}", seen.units);
+            assert!(
+                !unit.stepped || marked[at] || !unit.started,
+                "unit {at} was stepped for {owners:?}: {:?}",
+                seen.units
+            );
         }
         for &owner in owners {
             let unit = &seen.units[owner as usize];
@@ -180,7 +184,9 @@ impl Node {
             7 => Plan::Race(1 + choices.below(4)),
             8 => Plan::Forget,
             9..12 => Plan::Then(
-                (0..1 + choices.below(4)).map(|_| Self::branch(choices, watch, unit, false, depth + 1)).collect(),
+                (0..1 + choices.below(4))
+                    .map(|_| Self::branch(choices, watch, unit, false, depth + 1))
+                    .collect(),
             ),
             _ => {
                 let limit = choices.below(4);
@@ -207,7 +213,11 @@ impl Node {
             0 => {
                 let request = Request::new(&pb::RawGetRequest::default(), Profile::default());
                 let region = RegionVersion { id: RegionId(1), version: 1, conf_ver: 1 };
-                let to = Located { region, peer: tikv_client_core::types::PeerId(1), store: tikv_client_core::types::StoreId(1) };
+                let to = Located {
+                    region,
+                    peer: tikv_client_core::types::PeerId(1),
+                    store: tikv_client_core::types::StoreId(1),
+                };
                 let attempt = Attempt { to, retry: false, max_execution_ms: 0 };
                 Wait::Bytes(cx.call(attempt, Arc::new(request), cx.now() + Duration::from_secs(30)))
             }
@@ -279,12 +289,13 @@ impl Node {
 fn take(wait: &Wait, cx: &mut Cx<'_>) -> Poll<Result<(), Fault>> {
     Poll::Ready(match wait {
         Wait::Bytes(ticket) => ready!(cx.take(ticket)).map(|body| assert_eq!(body, ticket.id().to_string())),
-        Wait::Fired(ticket, at) => {
-            ready!(cx.take(ticket)).map(|fired| assert!(fired.at == *at || *at == Instant::FAR, "another timer fired"))
-        }
+        Wait::Fired(ticket, at) => ready!(cx.take(ticket))
+            .map(|fired| assert!(fired.at == *at || *at == Instant::FAR, "another timer fired")),
         Wait::Timestamp(ticket) => ready!(cx.take(ticket)).map(|ts| assert_eq!(ts.0, number(ticket.id()))),
         Wait::Region(ticket) => ready!(cx.take(ticket)).map(|to| assert_eq!(to, located(ticket.id()))),
-        Wait::Regions(ticket) => ready!(cx.take(ticket)).map(|all| assert_eq!(all[0].0, located(ticket.id()))),
+        Wait::Regions(ticket) => {
+            ready!(cx.take(ticket)).map(|all| assert_eq!(all[0].0, located(ticket.id())))
+        }
     })
 }
 
@@ -372,7 +383,10 @@ impl Watch {
     fn over_children(&self, unit: u32) {
         let children: Vec<u32> = {
             let units = &self.0.borrow().units;
-            let begun = units.iter().enumerate().filter(|(_, child)| child.parent == Some(unit) && (child.started || child.stepped));
+            let begun = units
+                .iter()
+                .enumerate()
+                .filter(|(_, child)| child.parent == Some(unit) && (child.started || child.stepped));
             begun.filter_map(|(at, _)| u32::try_from(at).ok()).collect()
         };
         children.into_iter().for_each(|child| self.over(child));

@@ -28,7 +28,11 @@ impl Play {
 
     /// A region that is known, or any version.
     fn some_version(&self, choices: &mut Choices<'_>) -> RegionVersion {
-        if self.model.0.is_empty() || choices.one_in(5) { version(choices) } else { choices.of(&self.model.0).version }
+        if self.model.0.is_empty() || choices.one_in(5) {
+            version(choices)
+        } else {
+            choices.of(&self.model.0).version
+        }
     }
 
     fn step(&mut self, choices: &mut Choices<'_>) {
@@ -56,7 +60,8 @@ impl Play {
             }
             7 => self.region_error(choices),
             8 => {
-                let why = *choices.of(&[StaleReason::NoLeader, StaleReason::RegionNotFound, StaleReason::Other]);
+                let why =
+                    *choices.of(&[StaleReason::NoLeader, StaleReason::RegionNotFound, StaleReason::Other]);
                 self.report(&Feedback::Stale { region: self.some_version(choices), why });
             }
             9 => {
@@ -85,8 +90,15 @@ impl Play {
             }
             _ => {
                 let id = self.some_version(choices).id;
-                let of_model = self.model.0.iter().find(|known| known.version.id == id).map(|known| known.range.start.clone());
-                let of_model = of_model.and_then(|start| self.model.holding(start.as_slice(), self.now)).map(|known| known.version);
+                let of_model = self
+                    .model
+                    .0
+                    .iter()
+                    .find(|known| known.version.id == id)
+                    .map(|known| known.range.start.clone());
+                let of_model = of_model
+                    .and_then(|start| self.model.holding(start.as_slice(), self.now))
+                    .map(|known| known.version);
                 assert_eq!(self.directory.by_id(id, self.now).map(|entry| entry.version()), of_model);
             }
         }
@@ -114,7 +126,10 @@ impl Play {
                 id: version.id.0,
                 start_key: bound(choices),
                 end_key: bound(choices),
-                region_epoch: Some(metapb::RegionEpoch { version: version.version, conf_ver: version.conf_ver }),
+                region_epoch: Some(metapb::RegionEpoch {
+                    version: version.version,
+                    conf_ver: version.conf_ver,
+                }),
                 peers: vec![metapb::Peer { id: version.id.0 * 10 + 1, store_id: 1, ..Default::default() }],
                 ..Default::default()
             });
@@ -127,7 +142,9 @@ impl Play {
             if let Feedback::Regions { new, .. } = &feedback {
                 let key = choices.key();
                 for info in &**new {
-                    let of_wire = |region: &&metapb::Region| region.id == info.version.id.0 && holds(region, mode, &key);
+                    let of_wire = |region: &&metapb::Region| {
+                        region.id == info.version.id.0 && holds(region, mode, &key)
+                    };
                     let told = regions.iter().any(|region| of_wire(&region));
                     assert!(!info.range.contains(key.as_slice()) || told, "{key:?} is not of {regions:?}");
                 }
@@ -139,7 +156,8 @@ impl Play {
     fn check(&mut self, keys: &[Key]) {
         assert_eq!(self.directory.len(), self.model.0.len());
         for known in &self.model.0 {
-            let entry = self.directory.exactly(known.version).unwrap_or_else(|| panic!("{known:?} is missing"));
+            let entry =
+                self.directory.exactly(known.version).unwrap_or_else(|| panic!("{known:?} is missing"));
             assert_eq!(*entry.range(), known.range);
             assert_eq!(entry.peers(), known.peers);
             assert_eq!(entry.leader(), Some(known.leader()));

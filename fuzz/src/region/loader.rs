@@ -140,11 +140,16 @@ impl Play {
                     assert_eq!(located.region.id, id);
                 }
                 (Asked::Place(place), Completion::Answer(Answer::Region(located))) => {
-                    let told = self.told.get(&located.region).unwrap_or_else(|| panic!("{located:?} was not reported"));
+                    let told = self
+                        .told
+                        .get(&located.region)
+                        .unwrap_or_else(|| panic!("{located:?} was not reported"));
                     let fits = |range: &KeyRange| match &place {
                         Place::Holding(key) => range.contains(key.as_slice()),
                         Place::Below(key) if key.is_empty() => range.end.is_empty(),
-                        Place::Below(key) => range.start < *key && (range.end.is_empty() || *key <= range.end),
+                        Place::Below(key) => {
+                            range.start < *key && (range.end.is_empty() || *key <= range.end)
+                        }
                         other => panic!("nobody asks for {other:?}"),
                     };
                     assert!(told.iter().any(fits), "{place:?} is not of {told:?}");
@@ -159,7 +164,9 @@ impl Play {
                         from = span.end.clone();
                     }
                 }
-                (_, Completion::Fault(Fault::Interrupted(Interrupt::Deadline))) => assert!(self.stage.now >= deadline),
+                (_, Completion::Fault(Fault::Interrupted(Interrupt::Deadline))) => {
+                    assert!(self.stage.now >= deadline)
+                }
                 (_, Completion::Fault(_)) => {}
                 (_, other) => panic!("{n} was answered {other:?}"),
             }
@@ -179,5 +186,10 @@ pub(super) fn play(choices: &mut Choices<'_>) {
     }
     play.stage.pass(Duration::from_secs(20));
     play.check();
-    assert!(play.stage.waiting.is_empty(), "{:?} wait for ever: {:#?}", play.stage.waiting, play.stage.service);
+    assert!(
+        play.stage.waiting.is_empty(),
+        "{:?} wait for ever: {:#?}",
+        play.stage.waiting,
+        play.stage.service
+    );
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tikv_client_core::machine::{Feedback, StaleReason};
 use tikv_client_core::region::{Found, expiry};
-use tikv_client_core::types::{Instant, Key, KeyRange, Peer, PeerId, PeerRole, RegionInfo, RegionVersion, StoreId};
+use tikv_client_core::types::{
+    Instant, Key, KeyRange, Peer, PeerId, PeerRole, RegionInfo, RegionVersion, StoreId,
+};
 
 /// A region of the list.
 #[derive(Clone, Debug)]
@@ -154,7 +156,9 @@ impl Model {
                 }
             }
             Feedback::Regions { old, new } => {
-                let earlier = |v: RegionVersion| v.id == old.id && (v.version < old.version || v.conf_ver < old.conf_ver);
+                let earlier = |v: RegionVersion| {
+                    v.id == old.id && (v.version < old.version || v.conf_ver < old.conf_ver)
+                };
                 if new.iter().any(|info| earlier(info.version)) {
                     return;
                 }
@@ -177,7 +181,13 @@ impl Model {
     }
 
     /// How many were taken out.
-    pub(super) fn sweep(&mut self, from: &Key, limit: usize, now: Instant, suspect: impl Fn(StoreId) -> bool) -> usize {
+    pub(super) fn sweep(
+        &mut self,
+        from: &Key,
+        limit: usize,
+        now: Instant,
+        suspect: impl Fn(StoreId) -> bool,
+    ) -> usize {
         let (mut left, before) = (limit, self.0.len());
         self.0.retain_mut(|known| {
             if known.range.start < *from || left == 0 {

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use prost::Message;
 use tikv_client_core::codec::Mode;
 use tikv_client_core::machine::{
-    Answer, Attempt, Completion, Facts, Fault, Feedback, Interrupt, Place, Question, TransportClass, TransportFault,
+    Answer, Attempt, Completion, Facts, Fault, Feedback, Interrupt, Place, Question, TransportClass,
+    TransportFault,
 };
 use tikv_client_core::region::Directory;
 use tikv_client_core::request::{Request, append_context};
 use tikv_client_core::types::{
-    Instant, Key, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId, Timestamp,
+    Instant, Key, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+    Timestamp,
 };
 use tikv_embedded::model::{Call, Cluster, Command, Layout, Member, Met, Now, Pd, Region, Reply, Topology};
 use tikv_proto::errorpb;
@@ -58,10 +60,16 @@ enum Fate {
     Unreachable,
     Refused,
     /// The store says that it does not know whether it executed the write.
-    Undetermined { executed: bool },
+    Undetermined {
+        executed: bool,
+    },
     /// gRPC status.
-    Status { executed: bool },
-    Garbage { executed: bool },
+    Status {
+        executed: bool,
+    },
+    Garbage {
+        executed: bool,
+    },
 }
 
 /// What the client may conclude from a completion.
@@ -139,7 +147,8 @@ impl World {
         let command = Self::command(attempt, request);
         let Some(choices) = choices else { return (self.answered(store, command), Known::Certain) };
         let fault = |class| Completion::Fault(Fault::Transport(TransportFault::new(class, "fuzz")));
-        let lost = |choices: &mut Choices<'_>| fault(*choices.of(&[TransportClass::Lost, TransportClass::TimedOut]));
+        let lost =
+            |choices: &mut Choices<'_>| fault(*choices.of(&[TransportClass::Lost, TransportClass::TimedOut]));
         let executed = choices.one_in(2);
         let fate = match choices.below(20) {
             0..11 => Fate::Answered,
@@ -208,7 +217,12 @@ impl World {
             match choices.below(24) {
                 0 => return Completion::Fault(Fault::Overloaded),
                 1 => return Completion::Fault(Fault::Interrupted(Interrupt::Closed)),
-                2 => return Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::TimedOut, "pd"))),
+                2 => {
+                    return Completion::Fault(Fault::Transport(TransportFault::new(
+                        TransportClass::TimedOut,
+                        "pd",
+                    )));
+                }
                 _ => {}
             }
         }
@@ -219,8 +233,12 @@ impl World {
                 let start = Mode::Txn.encode_key(&range.start);
                 let known = self.lagging.as_ref().unwrap_or(&self.cluster.topology);
                 let within = |info: &RegionInfo| range.end.is_empty() || info.range.start < range.end;
-                let regions: Vec<RegionInfo> =
-                    known.regions_from(&start).filter_map(info).take_while(within).take(*limit as usize).collect();
+                let regions: Vec<RegionInfo> = known
+                    .regions_from(&start)
+                    .filter_map(info)
+                    .take_while(within)
+                    .take(*limit as usize)
+                    .collect();
                 let found = regions.iter().map(|info| (located(info), info.range.clone())).collect();
                 self.loaded(regions);
                 Answer::Regions(found)
@@ -311,7 +329,11 @@ fn info(region: &Region) -> Option<RegionInfo> {
         role: PeerRole::Voter,
     };
     Some(RegionInfo {
-        version: RegionVersion { id: RegionId(region.id), version: region.version, conf_ver: region.conf_ver },
+        version: RegionVersion {
+            id: RegionId(region.id),
+            version: region.version,
+            conf_ver: region.conf_ver,
+        },
         range: Mode::Txn.ceil_range(&region.start, &region.end)?,
         peers: region.peers.iter().map(peer).collect(),
         leader: region.leader.map(PeerId),

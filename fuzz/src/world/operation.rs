@@ -5,10 +5,10 @@ use std::task::Poll;
 
 use tikv_client_core::backoff::{Allowance, Budget, Tuning};
 use tikv_client_core::machine::{
-    Attempt, Completion, Cx, Effect, Facts, Fault, Interrupt, Machine, Op, Question, TicketId, TransportClass,
-    TransportFault,
+    Attempt, Completion, Cx, Effect, Facts, Fault, Interrupt, Machine, Op, Question, TicketId,
+    TransportClass, TransportFault,
 };
-use tikv_client_core::request::Request;
+use tikv_client_core::request::{Command, Request};
 use tikv_client_core::start::Start;
 use tikv_client_core::types::{Instant, WallTime};
 
@@ -31,7 +31,8 @@ impl Wait {
 
     /// How it completes when that time comes.
     pub(crate) fn expired(&self) -> Completion {
-        let late = |text| Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::TimedOut, text)));
+        let late =
+            |text| Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::TimedOut, text)));
         match self {
             Self::Call { .. } => late("store"),
             Self::Ask { question: Question::Timestamp, .. } => late("pd"),
@@ -52,6 +53,10 @@ pub(crate) struct Operation<M: Machine> {
     /// It is done, or was dropped.
     pub(crate) over: bool,
     pub(crate) spawned: Vec<Start>,
+    /// The commands of all calls so far.
+    pub(crate) sent: Vec<Command>,
+    /// Calls that were given back before an answer came: they may be under way.
+    pub(crate) cancelled: Vec<Wait>,
 }
 
 impl<M: Machine> Operation<M> {
@@ -64,8 +69,17 @@ impl<M: Machine> Operation<M> {
     ) -> Self {
         let mut op = Op::default();
         op.begin(seed, deadline, Budget::new(allowance, Tuning::default()));
-        let (open, spawned) = (Vec::new(), Vec::new());
-        let mut operation = Self { machine, op, deadline, open, output: None, over: false, spawned };
+        let mut operation = Self {
+            machine,
+            op,
+            deadline,
+            open: Vec::new(),
+            output: None,
+            over: false,
+            spawned: Vec::new(),
+            sent: Vec::new(),
+            cancelled: Vec::new(),
+        };
         operation.step(now, facts);
         operation
     }
@@ -84,7 +98,10 @@ impl<M: Machine> Operation<M> {
     fn carry_out(&mut self) {
         while let Some(effect) = self.op.next_effect() {
             let (ticket, wait) = match effect {
-                Effect::Call { ticket, attempt, request, deadline } => (ticket, Wait::Call { attempt, request, deadline }),
+                Effect::Call { ticket, attempt, request, deadline } => {
+                    self.sent.push(request.command());
+                    (ticket, Wait::Call { attempt, request, deadline })
+                }
                 Effect::Ask { ticket, question, deadline } => (ticket, Wait::Ask { question, deadline }),
                 Effect::Timer { ticket, at, .. } => (ticket, Wait::Timer { at }),
                 Effect::Spawn { start } => {
@@ -93,7 +110,10 @@ impl<M: Machine> Operation<M> {
                 }
                 Effect::Cancel { ticket, .. } => {
                     let at = self.open.iter().position(|open| open.0 == ticket);
-                    self.open.remove(at.expect("only what is open is cancelled"));
+                    let (_, wait) = self.open.remove(at.expect("only what is open is cancelled"));
+                    if matches!(wait, Wait::Call { .. }) {
+                        self.cancelled.push(wait);
+                    }
                     continue;
                 }
                 _ => continue,

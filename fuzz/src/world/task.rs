@@ -31,8 +31,8 @@ pub(crate) enum Task {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Commit(Result<CommitInfo, Error>),
-    Secondaries(usize),
-    Cleaned(Result<(), Error>),
+    /// In the background: nobody hears what it came to.
+    Background,
     /// What was read.
     Read(Result<Vec<(Key, Value)>, Error>),
 }
@@ -64,11 +64,13 @@ impl Machine for Task {
     fn step(&mut self, cx: &mut Cx<'_>) -> Poll<Outcome> {
         match self {
             Self::Commit(machine) => machine.step(cx).map(Outcome::Commit),
-            Self::Secondaries(machine) => machine.step(cx).map(Outcome::Secondaries),
-            Self::RollBack(machine) => machine.step(cx).map(Outcome::Cleaned),
-            Self::Clean(machine) => machine.step(cx).map(Outcome::Cleaned),
+            Self::Secondaries(machine) => machine.step(cx).map(|_| Outcome::Background),
+            Self::RollBack(machine) => machine.step(cx).map(|_| Outcome::Background),
+            Self::Clean(machine) => machine.step(cx).map(|_| Outcome::Background),
             Self::Get(key, machine) => machine.step(cx).map(|found| {
-                Outcome::Read(found.map(|value| value.into_iter().map(|value| (key.clone(), value)).collect()))
+                Outcome::Read(
+                    found.map(|value| value.into_iter().map(|value| (key.clone(), value)).collect()),
+                )
             }),
             Self::BatchGet(machine) => machine.step(cx).map(pairs),
             Self::Scan(machine) => machine.step(cx).map(pairs),

@@ -27,8 +27,10 @@ pub(crate) struct History(pub(crate) pb::MvccInfo);
 impl World {
     /// The context that one who knows everything would send for `key`.
     pub(crate) fn context(&self, key: &Key) -> (u64, pb::Context) {
-        let region = self.cluster.topology.region_at(&Mode::Txn.encode_key(key)).expect("every key has a region");
-        let leader = region.leader_peer().or_else(|| region.peers.first().copied()).expect("a region has peers");
+        let region =
+            self.cluster.topology.region_at(&Mode::Txn.encode_key(key)).expect("every key has a region");
+        let leader =
+            region.leader_peer().or_else(|| region.peers.first().copied()).expect("a region has peers");
         let context = pb::Context {
             region_id: region.id,
             region_epoch: Some(metapb::RegionEpoch { conf_ver: region.conf_ver, version: region.version }),
@@ -58,7 +60,8 @@ impl History {
             return At::Locked;
         }
         let own = self.0.writes.iter().find(|write| write.start_ts == start_ts.0);
-        let collapsed = self.0.writes.iter().any(|write| write.commit_ts == start_ts.0 && write.has_overlapped_rollback);
+        let collapsed =
+            self.0.writes.iter().any(|write| write.commit_ts == start_ts.0 && write.has_overlapped_rollback);
         match own {
             Some(write) if write.r#type() == pb::Op::Rollback => At::RolledBack,
             Some(write) => At::Committed(Timestamp(write.commit_ts)),
@@ -76,7 +79,16 @@ impl History {
         if newest.r#type() == pb::Op::Del {
             return None;
         }
-        let long = self.0.values.iter().find(|value| value.start_ts == newest.start_ts).map(|value| value.value.clone());
-        Some(if newest.short_value.is_empty() { long.unwrap_or_else(Bytes::new) } else { newest.short_value.clone() })
+        let long = self
+            .0
+            .values
+            .iter()
+            .find(|value| value.start_ts == newest.start_ts)
+            .map(|value| value.value.clone());
+        Some(if newest.short_value.is_empty() {
+            long.unwrap_or_else(Bytes::new)
+        } else {
+            newest.short_value.clone()
+        })
     }
 }

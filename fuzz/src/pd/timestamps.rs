@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tikv_client_core::machine::{Answer, Completion, Fault, Input, Interrupt, StreamId, TransportClass, TransportFault};
+use tikv_client_core::machine::{
+    Answer, Completion, Fault, Input, Interrupt, StreamId, TransportClass, TransportFault,
+};
 use tikv_client_core::pd::PdReply;
 use tikv_client_core::tso::{TsoBatcher, TsoCommand, TsoConfig};
 use tikv_client_core::types::{ClusterId, Timestamp};
@@ -128,8 +130,14 @@ impl Play {
             1 => Completion::Fault(Fault::Interrupted(Interrupt::Deadline)),
             2 => Completion::Answer(Answer::Pd(PdReply::Store(None))),
             3 => Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::TimedOut, "pd"))),
-            4 => Completion::Answer(Answer::Pd(PdReply::Leader { address: "b:1".into(), cluster: ClusterId(CLUSTER) })),
-            _ => Completion::Answer(Answer::Pd(PdReply::Leader { address: "a:1".into(), cluster: ClusterId(CLUSTER) })),
+            4 => Completion::Answer(Answer::Pd(PdReply::Leader {
+                address: "b:1".into(),
+                cluster: ClusterId(CLUSTER),
+            })),
+            _ => Completion::Answer(Answer::Pd(PdReply::Leader {
+                address: "a:1".into(),
+                cluster: ClusterId(CLUSTER),
+            })),
         };
         self.stage.turn(Input::Done(ticket, completion));
     }
@@ -146,7 +154,8 @@ impl Play {
             match completion {
                 Completion::Answer(Answer::Timestamp(timestamp)) => {
                     assert!(timestamp > self.newest, "{timestamp} was handed out after {}", self.newest);
-                    let granted = self.rows.iter().any(|(first, last)| (*first..=*last).contains(&timestamp.0));
+                    let granted =
+                        self.rows.iter().any(|(first, last)| (*first..=*last).contains(&timestamp.0));
                     assert!(granted, "{n} got {timestamp}, which PD did not grant: {:?}", self.rows);
                     self.newest = timestamp;
                 }
@@ -179,7 +188,11 @@ impl Play {
             10..12 => self.leader(choices.below(9)),
             12 => {
                 if let Some(stream) = self.stage.streams.keys().next().copied() {
-                    let class = *choices.of(&[TransportClass::Lost, TransportClass::Unreachable, TransportClass::Rejected(2)]);
+                    let class = *choices.of(&[
+                        TransportClass::Lost,
+                        TransportClass::Unreachable,
+                        TransportClass::Rejected(2),
+                    ]);
                     self.stage.close(stream, class);
                 }
             }
@@ -198,8 +211,7 @@ impl Play {
 }
 
 /// See the module.
-pub fn run(data: &[u8]) {
-    let mut choices = Choices::new(data);
+pub(super) fn play(choices: &mut Choices<'_>) {
     let mut config = TsoConfig::default();
     (config.in_flight, config.max_batch) = (1 + choices.below(3), 5);
     let mut play = Play {
@@ -210,7 +222,7 @@ pub fn run(data: &[u8]) {
         rows: Vec::new(),
     };
     while !choices.is_over() {
-        play.step(&mut choices);
+        play.step(choices);
     }
     // PD is well again, and its clock ahead of all that it granted in its time.
     play.clock = play.clock.max((play.newest.physical_ms() + 1) << 18);
@@ -220,7 +232,12 @@ pub fn run(data: &[u8]) {
     }
     play.stage.pass(Duration::from_secs(12));
     play.check();
-    assert!(play.stage.waiting.is_empty(), "{:?} wait for ever: {:#?}", play.stage.waiting, play.stage.service);
+    assert!(
+        play.stage.waiting.is_empty(),
+        "{:?} wait for ever: {:#?}",
+        play.stage.waiting,
+        play.stage.service
+    );
     for _ in 0..3 {
         play.get(Duration::from_secs(60));
     }
@@ -237,5 +254,9 @@ pub fn run(data: &[u8]) {
         play.stage.pass(Duration::from_millis(40));
         play.check();
     }
-    assert!(play.stage.waiting.is_empty() && play.newest > wanted, "nobody gets a timestamp: {:#?}", play.stage.service);
+    assert!(
+        play.stage.waiting.is_empty() && play.newest > wanted,
+        "nobody gets a timestamp: {:#?}",
+        play.stage.service
+    );
 }

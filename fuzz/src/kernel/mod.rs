@@ -18,8 +18,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use tikv_client_core::backoff::{Allowance, Budget, Tuning};
 use tikv_client_core::machine::{
-    Answer, Completion, Cx, Destination, Effect, Facts, Fault, Feedback, Interrupt, Machine, Op, Question, TicketId,
-    TransportClass, TransportFault,
+    Answer, Completion, Cx, Destination, Effect, Facts, Fault, Feedback, Interrupt, Machine, Op, Question,
+    TicketId, TransportClass, TransportFault,
 };
 use tikv_client_core::types::{
     Instant, KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId, Timestamp, WallTime,
@@ -51,7 +51,8 @@ impl Facts for Nothing {
 /// A number that only this ticket has: what completes it carries it.
 fn number(ticket: TicketId) -> u64 {
     let text = ticket.to_string();
-    let (slot, generation) = text.trim_start_matches('#').split_once('.').expect("a ticket is shown as #slot.generation");
+    let (slot, generation) =
+        text.trim_start_matches('#').split_once('.').expect("a ticket is shown as #slot.generation");
     let part = |text: &str| text.parse::<u64>().expect("a number");
     (part(slot) << 32) | part(generation)
 }
@@ -79,7 +80,9 @@ impl Kind {
             Self::Timer(at) => Completion::TimerFired(at),
             Self::Timestamp => Completion::Answer(Answer::Timestamp(Timestamp(number(ticket)))),
             Self::Region => Completion::Answer(Answer::Region(located(ticket))),
-            Self::Regions => Completion::Answer(Answer::Regions(Arc::from([(located(ticket), KeyRange::ALL)]))),
+            Self::Regions => {
+                Completion::Answer(Answer::Regions(Arc::from([(located(ticket), KeyRange::ALL)])))
+            }
         }
     }
 
@@ -168,7 +171,8 @@ impl Driver {
 fn operation(driver: &mut Driver, choices: &mut Choices<'_>) -> bool {
     let watch = Watch::default();
     let mut node = Node::build(choices, &watch);
-    let deadline = if choices.one_in(3) { driver.now + std::time::Duration::from_millis(60) } else { Instant::FAR };
+    let deadline =
+        if choices.one_in(3) { driver.now + std::time::Duration::from_millis(60) } else { Instant::FAR };
     driver.begin(choices.any(), deadline);
     // Whose completions were delivered since the last step; `None`: an interrupt's, everyone's.
     let mut owners: Option<Vec<u32>> = Some(Vec::new());
@@ -231,7 +235,13 @@ fn operation(driver: &mut Driver, choices: &mut Choices<'_>) -> bool {
     panic!("the machine does not come to its end: {node:#?}");
 }
 
-fn deliver(driver: &mut Driver, watch: &Watch, owners: &mut Option<Vec<u32>>, ticket: TicketId, with: Completion) {
+fn deliver(
+    driver: &mut Driver,
+    watch: &Watch,
+    owners: &mut Option<Vec<u32>>,
+    ticket: TicketId,
+    with: Completion,
+) {
     if let Completion::TimerFired(at) = with {
         driver.now = driver.now.max(at);
     }

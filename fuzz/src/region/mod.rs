@@ -8,7 +8,9 @@ mod directory;
 mod loader;
 mod model;
 
-use tikv_client_core::types::{KeyRange, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId};
+use tikv_client_core::types::{
+    KeyRange, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+};
 
 use crate::choices::Choices;
 
@@ -26,7 +28,13 @@ fn range(choices: &mut Choices<'_>) -> KeyRange {
 fn info(choices: &mut Choices<'_>) -> RegionInfo {
     let version = version(choices);
     let peer = |store: u64, choices: &mut Choices<'_>| {
-        let role = *choices.of(&[PeerRole::Voter, PeerRole::Voter, PeerRole::Voter, PeerRole::Learner, PeerRole::Witness]);
+        let role = *choices.of(&[
+            PeerRole::Voter,
+            PeerRole::Voter,
+            PeerRole::Voter,
+            PeerRole::Learner,
+            PeerRole::Witness,
+        ]);
         Peer { id: PeerId(version.id.0 * 10 + store), store: StoreId(store), role }
     };
     let peers: Vec<Peer> = (1..=choices.below(6) as u64).map(|store| peer(store, choices)).collect();

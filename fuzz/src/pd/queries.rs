@@ -41,7 +41,12 @@ fn region(choices: &mut Choices<'_>) -> metapb::Region {
 }
 
 /// A well-formed answer to `path` with this header, and things in it by choice.
-fn answer(path: &str, header: Option<pdpb::ResponseHeader>, leader: &str, choices: &mut Choices<'_>) -> Bytes {
+fn answer(
+    path: &str,
+    header: Option<pdpb::ResponseHeader>,
+    leader: &str,
+    choices: &mut Choices<'_>,
+) -> Bytes {
     match path {
         methods::GET_MEMBERS => {
             let mut members: Vec<pdpb::Member> = ["a:1", "b:1", "c:1"].map(member).to_vec();
@@ -74,13 +79,20 @@ fn answer(path: &str, header: Option<pdpb::ResponseHeader>, leader: &str, choice
 }
 
 fn completion(call: &Call, choices: &mut Choices<'_>) -> Completion {
-    const TEXTS: [&str; 6] =
-        ["not leader", "refused", "no leader", "mismatch cluster id, need 7 but got 8", "mismatch cluster id, need 9 but got 7", "x"];
+    const TEXTS: [&str; 6] = [
+        "not leader",
+        "refused",
+        "no leader",
+        "mismatch cluster id, need 7 but got 8",
+        "mismatch cluster id, need 9 but got 7",
+        "x",
+    ];
     let leader = *choices.of(&["a:1", "b:1", "c:1", "", "d"]);
     match choices.below(12) {
         0..6 => Completion::Response(answer(call.path, header(CLUSTER, None), leader, choices)),
         6 => {
-            let error = pdpb::Error { r#type: choices.below(16) as i32 - 1, message: (*choices.of(&TEXTS)).into() };
+            let error =
+                pdpb::Error { r#type: choices.below(16) as i32 - 1, message: (*choices.of(&TEXTS)).into() };
             Completion::Response(answer(call.path, header(CLUSTER, Some(error)), leader, choices))
         }
         7 => Completion::Response(answer(call.path, header(CLUSTER + 1, None), leader, choices)),
@@ -180,21 +192,36 @@ impl Play {
                     (_, Completion::Fault(fault)) => {
                         assert!(self.stage.now >= deadline, "{n} hears {fault} before its deadline");
                     }
-                    (None | Some(PdQuery::Leader { .. }), Completion::Answer(Answer::Pd(PdReply::Leader { cluster, .. }))) => {
+                    (
+                        None | Some(PdQuery::Leader { .. }),
+                        Completion::Answer(Answer::Pd(PdReply::Leader { cluster, .. })),
+                    ) => {
                         assert_ne!(cluster.0, 0);
-                        assert_eq!(self.cluster.get_or_insert(cluster.0), &cluster.0, "another cluster was adopted");
+                        assert_eq!(
+                            self.cluster.get_or_insert(cluster.0),
+                            &cluster.0,
+                            "another cluster was adopted"
+                        );
                     }
                     (Some(PdQuery::Store(id)), Completion::Answer(Answer::Pd(PdReply::Store(store)))) => {
-                        assert!(store.as_ref().is_none_or(|store| store.id == *id), "another store was answered");
+                        assert!(
+                            store.as_ref().is_none_or(|store| store.id == *id),
+                            "another store was answered"
+                        );
                     }
-                    (Some(PdQuery::Regions { .. }), Completion::Answer(Answer::Pd(PdReply::Regions(regions)))) => {
+                    (
+                        Some(PdQuery::Regions { .. }),
+                        Completion::Answer(Answer::Pd(PdReply::Regions(regions))),
+                    ) => {
                         assert!(regions.iter().all(|region| region.version.id.0 != 0));
                     }
                     (
-                        Some(PdQuery::Region { .. } | PdQuery::PreviousRegion { .. } | PdQuery::RegionById(_)),
+                        Some(
+                            PdQuery::Region { .. } | PdQuery::PreviousRegion { .. } | PdQuery::RegionById(_),
+                        ),
                         Completion::Answer(Answer::Pd(PdReply::Region(region))),
                     ) => {
-                        for region in region {
+                        if let Some(region) = region {
                             let known = |id| region.peers.iter().any(|peer| peer.id == id);
                             assert!(region.leader.is_none_or(known), "a leader that is no peer: {region:?}");
                         }
@@ -208,18 +235,23 @@ impl Play {
 }
 
 /// See the module.
-pub fn run(data: &[u8]) {
-    let mut choices = Choices::new(data);
+pub(super) fn play(choices: &mut Choices<'_>) {
     let endpoints = parse_endpoints(&["a:1", "b:1", "c:1"]).expect("three addresses");
     let mut config = PdConfig::new(endpoints, CONNECT, Duration::from_secs(1));
     config.at_work = 1 + choices.below(3);
-    let mut play = Play { stage: Stage::new(PdService::new(config), choices.any()), asked: Vec::new(), cluster: None };
+    let mut play =
+        Play { stage: Stage::new(PdService::new(config), choices.any()), asked: Vec::new(), cluster: None };
     while !choices.is_over() {
-        play.step(&mut choices);
+        play.step(choices);
     }
     play.stage.pass(Duration::from_secs(10));
     play.check();
-    assert!(play.stage.waiting.is_empty(), "{:?} wait for ever: {:#?}", play.stage.waiting, play.stage.service);
+    assert!(
+        play.stage.waiting.is_empty(),
+        "{:?} wait for ever: {:#?}",
+        play.stage.waiting,
+        play.stage.service
+    );
     recovers(&mut play);
 }
 
