@@ -1,9 +1,9 @@
 //! A world for one service: carries its effects out in virtual time; the target decides what comes back.
 //!
 //! Laws of every service are checked here: it sends and closes only on streams that are open and names them anew; who asks is
-//! answered once, by its deadline, and never after it withdrew.
+//! answered once, by its deadline, and not after it withdrew and the service was idle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,10 @@ pub(crate) struct Stage<S: Service> {
     pub(crate) reports: Vec<Feedback>,
     /// Who waits, by number, and until when.
     pub(crate) waiting: BTreeMap<u32, Instant>,
+    /// Who withdrew since the service was last idle: until then it may still be answered, for nothing.
+    leaving: BTreeSet<u32>,
+    /// Answers that the target has not seen.
+    arrived: Vec<(u32, Completion)>,
     asked: u32,
 }
 
@@ -69,6 +73,8 @@ impl<S: Service> Stage<S> {
             sent: Vec::new(),
             reports: Vec::new(),
             waiting: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            arrived: Vec::new(),
             asked: 0,
         }
     }
@@ -83,6 +89,7 @@ impl<S: Service> Stage<S> {
     /// The one of this number does not wait any more.
     pub(crate) fn withdraw(&mut self, n: u32) -> Withdrawn {
         self.waiting.remove(&n);
+        self.leaving.insert(n);
         Withdrawn::new(Arc::clone(&self.seat), TicketId::new(n, 0))
     }
 
@@ -97,11 +104,23 @@ impl<S: Service> Stage<S> {
         {
             *flow = Flow::Writable;
         }
+        let idle = matches!(input, Input::Idle);
         self.service.handle(input, &mut self.core.cx(self.now, WallTime(0)));
         for effect in self.core.take_effects() {
             self.carry_out(effect);
         }
         self.core.deliver();
+        while let Some((ticket, completion)) = self.seat.next() {
+            let name = ticket.to_string();
+            let n = name.trim_start_matches('#').split('.').next().and_then(|n| n.parse().ok());
+            let n = n.expect("our own name");
+            if !self.leaving.contains(&n) {
+                self.arrived.push((n, completion));
+            }
+        }
+        if idle {
+            self.leaving.clear();
+        }
     }
 
     /// One input, and that nothing more has come.
@@ -183,20 +202,14 @@ impl<S: Service> Stage<S> {
 
     /// What was answered since the last time: to whom, and until when it would have waited.
     pub(crate) fn answers(&mut self) -> Vec<(u32, Instant, Completion)> {
-        let mut answers = Vec::new();
-        while let Some((ticket, completion)) = self.seat.next() {
-            let name = ticket.to_string();
-            let n = name
-                .trim_start_matches('#')
-                .split('.')
-                .next()
-                .and_then(|n| n.parse().ok())
-                .expect("our own name");
-            let Some(deadline) = self.waiting.remove(&n) else {
-                panic!("{n} was answered twice, or after it withdrew: {completion:?}")
-            };
-            answers.push((n, deadline, completion));
-        }
+        let answers = std::mem::take(&mut self.arrived);
+        let answers: Vec<_> = answers
+            .into_iter()
+            .map(|(n, completion)| match self.waiting.remove(&n) {
+                Some(deadline) => (n, deadline, completion),
+                None => panic!("{n} was answered twice, or after it withdrew: {completion:?}"),
+            })
+            .collect();
         let late = self.waiting.iter().find(|(_, deadline)| **deadline < self.now);
         assert!(late.is_none(), "{late:?} still waits at {:?}: {:#?}", self.now, self.service);
         answers
