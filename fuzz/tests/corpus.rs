@@ -14,7 +14,7 @@ fn inputs(kind: &str, target: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target);
     let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> =
-        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file()).collect();
     files.sort();
     files
 }
@@ -22,7 +22,7 @@ fn inputs(kind: &str, target: &str) -> Vec<PathBuf> {
 fn run_files(kind: &str, name: &str, run: Target) -> usize {
     let files = inputs(kind, name);
     for file in &files {
-        let data = fs::read(file).unwrap();
+        let data = fs::read(file).expect("a file that can be read");
         let ended = std::panic::catch_unwind(|| run(&data));
         assert!(ended.is_ok(), "{} breaks a law", file.display());
     }

@@ -34,7 +34,7 @@ fn region(choices: &mut Choices<'_>) -> metapb::Region {
         id: choices.below(4) as u64,
         start_key: choices.key().0,
         end_key: choices.key().0,
-        region_epoch: choices.one_in(2).then(|| metapb::RegionEpoch { version: 3, conf_ver: 1 }),
+        region_epoch: choices.one_in(2).then_some(metapb::RegionEpoch { version: 3, conf_ver: 1 }),
         peers: (0..choices.below(4) as u64).map(peer).collect(),
         ..Default::default()
     }

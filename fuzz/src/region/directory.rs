@@ -72,7 +72,8 @@ impl Play {
             10 | 11 => {
                 let region = self.some_version(choices);
                 let leader = self.model.exactly(region).map(|known| known.leader().store);
-                let store = leader.filter(|_| !choices.one_in(4)).unwrap_or(StoreId(choices.below(6) as u64));
+                let store =
+                    leader.filter(|_| !choices.one_in(4)).unwrap_or_else(|| StoreId(choices.below(6) as u64));
                 self.report(&Feedback::Unreachable { store, region });
             }
             12 => {

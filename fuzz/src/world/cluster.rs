@@ -247,7 +247,7 @@ impl World {
         })
     }
 
-    fn load(&mut self, place: &Place) -> Located {
+    fn load(&self, place: &Place) -> Located {
         let known = self.lagging.as_ref().unwrap_or(&self.cluster.topology);
         let region = match place {
             Place::Holding(key) => known.region_at(&Mode::Txn.encode_key(key)),
@@ -264,7 +264,7 @@ impl World {
         to
     }
 
-    fn loaded(&mut self, regions: Vec<RegionInfo>) {
+    fn loaded(&self, regions: Vec<RegionInfo>) {
         let expires = self.now + Duration::from_secs(600);
         self.tables.0.apply(&Feedback::Loaded { regions: regions.into(), expires }, self.now);
     }
