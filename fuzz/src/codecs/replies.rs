@@ -402,7 +402,7 @@ pub(crate) fn play_any(choices: &mut Choices<'_>) {
             let (range, limit) = (range(choices), choices.below(9));
             let options = options(choices);
             let (reverse, keys_only) = (options.reverse, options.keys_only);
-            let scan = scan::Scan { range, limit, reverse, keys_only, cf: "", redacted };
+            let scan = scan::Scan { range, limit, reverse, keys_only, cf: "".into(), redacted };
             let (end, ..) = play(scan::ScanMachine::new(scan), Mode::Raw, choices);
             if let Some(Ok(pairs)) = end {
                 assert!(pairs.len() <= limit);
