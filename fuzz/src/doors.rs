@@ -12,8 +12,7 @@ use tikv_client_core::types::Timestamp;
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 use tikv_embedded::model::cluster::HEALTH_PATH;
 use tikv_embedded::model::pd::http::store_page;
-use tikv_embedded::model::{Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, key, pd};
-use tikv_proto::tikvpb::BatchCommandsRequest;
+use tikv_embedded::model::{Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, frame, key, pd};
 use tikv_proto::{kvrpcpb, metapb, methods, pdpb};
 
 use crate::choices::Choices;
@@ -153,9 +152,11 @@ impl Play {
             prost::encoding::bytes::encode(1, &Bytes::from(inner), &mut wire);
             prost::encoding::uint64::encode(2, &id, &mut wire);
         }
-        let Ok(frame) = BatchCommandsRequest::decode(choices.spoil(wire.into())) else { return };
-        for command in frame.requests.into_iter().filter_map(|request| request.cmd) {
-            self.call(Call::Store { store, command: Box::new(Command::Batched(command)) });
+        let frame = choices.spoil(wire.into());
+        let Ok(commands) = frame::commands(frame) else { return };
+        let commands: Vec<_> = commands.map_while(Result::ok).filter_map(|(_, command)| command).collect();
+        for command in commands {
+            self.call(Call::Store { store, command });
         }
     }
 

@@ -105,6 +105,15 @@ impl Play {
                 answer.header = Some(pdpb::ResponseHeader { cluster_id: choices.any::<u8>().into(), error });
             }
             6 => answer.header = None,
+            7 => {
+                // A row that ends about where the newest timestamp is.
+                let last = self
+                    .newest
+                    .0
+                    .wrapping_add(u64::from(answer.count))
+                    .saturating_sub(choices.below(4) as u64);
+                answer.timestamp = response(answer.count, last, CLUSTER).timestamp;
+            }
             _ => {}
         }
         // A clock that went ahead is PD's own from then on.

@@ -50,6 +50,31 @@ impl Play {
         info
     }
 
+    /// Regions side by side from `start` on; now and then one is left out, or is of another time.
+    fn row(&self, start: &Bytes, choices: &mut Choices<'_>) -> Vec<RegionInfo> {
+        let mut bounds: Vec<Bytes> =
+            (0..choices.below(5)).map(|_| self.mode.encode_key(&choices.key())).collect();
+        bounds.push(start.clone());
+        bounds.sort();
+        bounds.dedup();
+        bounds.push(Bytes::new());
+        let mut regions: Vec<RegionInfo> = bounds
+            .windows(2)
+            .map(|pair| {
+                let range = KeyRange { start: pair[0].clone().into(), end: pair[1].clone().into() };
+                RegionInfo { range, ..info(choices) }
+            })
+            .collect();
+        if choices.one_in(3) {
+            drop(choices.take_of(&mut regions));
+        }
+        if choices.one_in(4) {
+            let at = choices.below(regions.len() + 1);
+            regions.insert(at, self.region(choices, start));
+        }
+        regions
+    }
+
     fn reply(&self, query: &PdQuery, choices: &mut Choices<'_>) -> Completion {
         let pd = |reply| Completion::Answer(Answer::Pd(reply));
         match choices.below(10) {
@@ -61,19 +86,7 @@ impl Play {
             }
             3 => pd(PdReply::Store(None)),
             _ => match query {
-                PdQuery::Regions { start, .. } => {
-                    let mut from = start.clone();
-                    let mut regions = Vec::new();
-                    for _ in 0..choices.below(5) {
-                        let mut region = self.region(choices, &from);
-                        if !choices.one_in(5) {
-                            region.range.start = from.into();
-                        }
-                        from = region.range.end.0.clone();
-                        regions.push(region);
-                    }
-                    pd(PdReply::Regions(regions))
-                }
+                PdQuery::Regions { start, .. } => pd(PdReply::Regions(self.row(start, choices))),
                 PdQuery::Region { key } | PdQuery::PreviousRegion { key } => {
                     let region = (!choices.one_in(5)).then(|| self.region(choices, key));
                     pd(PdReply::Region(region))
