@@ -88,7 +88,8 @@ pub(super) fn covering(
             from = bounds.end.0.clone();
             covering.push(region);
         }
-        if last {
+        // A PD that tells of more than was asked for is not listened to any longer.
+        if last || u32::try_from(covering.len()).is_ok_and(|count| count >= limit) {
             return Some(covering);
         }
     }

@@ -41,6 +41,8 @@ fn holes_in_a_range_are_seen() {
     let covered = [
         (vec![a.clone(), b.clone(), c.clone()], 10, 3),
         (vec![a.clone(), b.clone()], 2, 2),
+        // So are those behind as many as were asked for.
+        (vec![a.clone(), b.clone(), c.clone()], 2, 2),
         // Regions of another time that do not lead on are left out.
         (vec![a.clone(), early, b.clone(), c.clone()], 10, 3),
     ];
