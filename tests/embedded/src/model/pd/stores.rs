@@ -17,7 +17,7 @@ impl Pd {
             return unknown(format!("invalid store ID {id}, not found"));
         };
         let stats = Some(pdpb::StoreStats { store_id: id, ..Default::default() });
-        Ok(pdpb::GetStoreResponse { header: None, store: Some(wire_store(store, asked)), stats })
+        Ok(pdpb::GetStoreResponse { header: None, store: Some(wire_store(self, store, asked)), stats })
     }
 
     pub(super) fn stores(
@@ -27,7 +27,7 @@ impl Pd {
     ) -> Answer<pdpb::GetAllStoresResponse> {
         let wanted =
             |store: &&Store| !request.exclude_tombstone_stores || store.state != StoreState::Tombstone;
-        let stores = asked.topology.stores().filter(wanted).map(|store| wire_store(store, asked)).collect();
+        let stores = asked.topology.stores().filter(wanted).map(|store| wire_store(self, store, asked)).collect();
         Ok(pdpb::GetAllStoresResponse { header: None, stores })
     }
 
@@ -44,7 +44,7 @@ impl Pd {
         let live = |other: &&Store| other.id != store.id && other.state != StoreState::Tombstone;
         let namesake = asked.topology.stores().filter(live).find(|other| other.address == store.address);
         if let Some(other) = namesake {
-            let other = go_text(&wire_store(other, asked));
+            let other = go_text(&wire_store(self, other, asked));
             let new = go_text(&store);
             return unknown(format!("duplicated store address: {new}, already registered by {other}"));
         }
@@ -84,16 +84,17 @@ impl Pd {
     }
 }
 
-fn wire_store(store: &Store, asked: &Asked<'_>) -> metapb::Store {
+fn wire_store(pd: &Pd, store: &Store, asked: &Asked<'_>) -> metapb::Store {
     let (state, node_state) = match store.state {
         StoreState::Up => (metapb::StoreState::Up, metapb::NodeState::Serving),
         StoreState::Offline => (metapb::StoreState::Offline, metapb::NodeState::Removing),
         StoreState::Tombstone => (metapb::StoreState::Tombstone, metapb::NodeState::Removed),
     };
     let labels = store.labels.iter().cloned().map(|(key, value)| metapb::StoreLabel { key, value });
-    // Stores of this process beat as long as the clock goes; one that was only registered never did. The beat is told
+    // Stores of this process beat unless they are silent; one that was only registered never did. The beat is told
     // in nanoseconds since the epoch.
-    let beat = if store.started_unix_s > 0 { asked.now.unix_nanos() } else { 0 };
+    let heard = pd.silent_since(store.id).unwrap_or(asked.now);
+    let beat = if store.started_unix_s > 0 { heard.unix_nanos() } else { 0 };
     let own = |address: &str| if store.started_unix_s > 0 { address.to_owned() } else { String::new() };
     metapb::Store {
         id: store.id,
