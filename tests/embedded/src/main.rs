@@ -81,7 +81,8 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, BadUsage>
             "--pd-members" => options.pd_members = number.ok_or_else(not_a_number)?,
             "--api-version" => {
                 let version = number.and_then(|number| u8::try_from(number).ok());
-                options.api_version = version.filter(|version| (1..=2).contains(version)).ok_or_else(not_a_number)?;
+                options.api_version =
+                    version.filter(|version| (1..=2).contains(version)).ok_or_else(not_a_number)?;
             }
             _ => options.port = value.parse().map_err(|_| not_a_number())?,
         }

@@ -178,7 +178,7 @@ impl Topology {
     }
 
     /// Registers `store`, or replaces what is known of it.
-    pub(super) fn put_store(&mut self, store: Store) {
+    pub(crate) fn put_store(&mut self, store: Store) {
         self.last_id = self.last_id.max(store.id);
         self.stores.insert(store.id, store);
     }

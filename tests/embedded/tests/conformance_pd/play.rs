@@ -117,7 +117,8 @@ impl Player {
             return self.pass(pause);
         }
         if let Some(bound) = step.get("let").and_then(Value::as_object) {
-            let bound: Vec<_> = bound.iter().map(|(name, value)| (name.clone(), env.resolve(value))).collect();
+            let bound: Vec<_> =
+                bound.iter().map(|(name, value)| (name.clone(), env.resolve(value))).collect();
             return env.0.extend(bound);
         }
         let flag = |name| step.get(name).and_then(Value::as_bool).unwrap_or(false);
@@ -140,14 +141,15 @@ impl Player {
         };
         for (name, path) in step.get("save").and_then(Value::as_object).into_iter().flatten() {
             let value = dig(&result, path.as_str().expect("a path"));
-            env.0.insert(name.clone(), value.unwrap_or(Value::from(0)));
+            env.0.insert(name.clone(), value.unwrap_or_else(|| 0.into()));
         }
         if let Some(check) = step.get("check").and_then(Value::as_str) {
             self.check(check, &result, env, tag, out);
         }
         if flag("quiet") {
             let failed = result.get("err").is_some() || dig(&result, "ok.header.error").is_some();
-            let failed = failed || result.get("status").and_then(Value::as_u64).is_some_and(|status| status >= 400);
+            let failed =
+                failed || result.get("status").and_then(Value::as_u64).is_some_and(|status| status >= 400);
             if failed && !flag("may_fail") {
                 out.push(format!("{tag}: preparing failed: {result}"));
             }
@@ -203,11 +205,17 @@ impl Player {
     }
 
     /// The call of a step, as the model takes it.
-    fn prepared(&self, step: &Value, request: &Value, env: &Env) -> Result<(Call, prost_reflect::MessageDescriptor), Status> {
+    fn prepared(
+        &self,
+        step: &Value,
+        request: &Value,
+        env: &Env,
+    ) -> Result<(Call, prost_reflect::MessageDescriptor), Status> {
         let method = self.schema.method(step.get("rpc").and_then(Value::as_str).expect("a method"));
         let mut request = env.resolve(request);
         let fields = request.as_object_mut().expect("a request is an object");
-        let header = method.input().get_field_by_name("header").and_then(|field| field.kind().as_message().cloned());
+        let header =
+            method.input().get_field_by_name("header").and_then(|field| field.kind().as_message().cloned());
         if header.is_some_and(|header| header.get_field_by_name("cluster_id").is_some()) {
             fields.entry("header").or_insert_with(|| json!({ "cluster_id": CLUSTER }));
         }
@@ -215,7 +223,8 @@ impl Player {
         let body = from_json(method.input(), &request).encode_to_vec().into();
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let path = pd::method(&path).ok_or_else(|| pd::unknown_method(&path))?;
-        let follower_may = step.get("meta").is_some_and(|meta| meta.get("pd-allow-follower-handle").is_some());
+        let follower_may =
+            step.get("meta").is_some_and(|meta| meta.get("pd-allow-follower-handle").is_some());
         Ok((Call::Pd { member: 0, follower_may, path, body }, method.output()))
     }
 

@@ -163,7 +163,8 @@ fn compare_text(want: &str, got: Option<&Value>, env: &mut Env, path: &str, out:
         };
         // A number that is 0 is left out of messages.
         let zero = Value::from(0);
-        if &bound != got.unwrap_or(if bound.is_number() { &zero } else { &Value::Null }) {
+        let absent = if bound.is_number() { &zero } else { &Value::Null };
+        if &bound != got.unwrap_or(absent) {
             out.push(format!("{path}: want {want} = {bound}, got {}", short(got)));
         }
         return;
@@ -176,7 +177,11 @@ fn compare_text(want: &str, got: Option<&Value>, env: &mut Env, path: &str, out:
     }
     let want = env.text(want);
     let same = got.and_then(Value::as_str).is_some_and(|got| {
-        if want.contains("{*}") { parts_in_order(&want.split("{*}").collect::<Vec<_>>(), got, true) } else { got == want }
+        if want.contains("{*}") {
+            parts_in_order(&want.split("{*}").collect::<Vec<_>>(), got, true)
+        } else {
+            got == want
+        }
     });
     if !same {
         out.push(format!("{path}: want {want:?}, got {}", short(got)));
@@ -232,7 +237,10 @@ fn matches(matcher: &str, got: Option<&Value>, env: &Env) -> bool {
         "re" => {
             let pattern = env.text(argument);
             let anchored = pattern.strip_prefix('^').expect("patterns begin with ^");
-            assert!(!anchored.replace(".*", "").contains(['*', '[', '(', '+', '|']), "beyond this matcher: {pattern}");
+            assert!(
+                !anchored.replace(".*", "").contains(['*', '[', '(', '+', '|']),
+                "beyond this matcher: {pattern}"
+            );
             text.is_some_and(|text| parts_in_order(&anchored.split(".*").collect::<Vec<_>>(), text, false))
         }
         "list" => got.is_some_and(Value::is_array),
@@ -246,7 +254,8 @@ fn matches(matcher: &str, got: Option<&Value>, env: &Env) -> bool {
                 count > 0 && ids.len() == count
             };
             all.is_some_and(|all| {
-                distinct(all.iter().map(|peer| peer.0).collect()) && distinct(all.iter().map(|peer| peer.1).collect())
+                distinct(all.iter().map(|peer| peer.0).collect())
+                    && distinct(all.iter().map(|peer| peer.1).collect())
             })
         }),
         other => panic!("unknown matcher {other}"),
@@ -298,7 +307,8 @@ fn compare_object(
     }
     for (key, value) in wanted.iter().filter(|(key, _)| !IGNORED.contains(&key.as_str())) {
         let path = format!("{path}.{key}");
-        let composite = value.is_array() || value.as_object().is_some_and(|fields| !fields.contains_key("$has"));
+        let composite =
+            value.is_array() || value.as_object().is_some_and(|fields| !fields.contains_key("$has"));
         if composite && !got.contains_key(key) {
             out.push(format!("{path}: missing, want {value}"));
         } else {
@@ -308,7 +318,8 @@ fn compare_object(
     if want.contains_key("$part") {
         return;
     }
-    let unexpected = got.iter().filter(|(key, _)| !wanted.contains_key(*key) && !IGNORED.contains(&key.as_str()));
+    let unexpected =
+        got.iter().filter(|(key, _)| !wanted.contains_key(*key) && !IGNORED.contains(&key.as_str()));
     out.extend(unexpected.map(|(key, value)| format!("{path}.{key}: unexpected {value}")));
 }
 

@@ -46,7 +46,8 @@ impl Schema {
 
 fn add(files: &mut FileDescriptorSet, (file, message, name, tag, kind): &(&str, &str, &str, i32, Type)) {
     let file = files.file.iter_mut().find(|known| known.name() == *file).expect("the file is there");
-    let message = file.message_type.iter_mut().find(|known| known.name() == *message).expect("the message is there");
+    let message =
+        file.message_type.iter_mut().find(|known| known.name() == *message).expect("the message is there");
     message.reserved_range.retain(|range| !(range.start()..range.end()).contains(tag));
     message.reserved_name.retain(|reserved| reserved != name);
     message.field.push(FieldDescriptorProto {
@@ -96,7 +97,8 @@ fn bytes_in(text: &str) -> Bytes {
 
 /// A message as JSON: 64-bit integers are numbers, enums are names, fields without a value are absent.
 pub(crate) fn to_json(message: &DynamicMessage) -> Value {
-    let fields = message.fields().map(|(field, value)| (field.name().to_owned(), field_out(&field.kind(), value)));
+    let fields =
+        message.fields().map(|(field, value)| (field.name().to_owned(), field_out(&field.kind(), value)));
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
@@ -150,7 +152,9 @@ fn field_in(field: &FieldDescriptor, value: &Value) -> Field {
         let entry = kind.as_message().expect("a map's entry").clone();
         let entries = value.as_object().expect("a map is an object").iter();
         let of = entry.map_entry_value_field().kind();
-        return Field::Map(entries.map(|(key, value)| (MapKey::String(key.clone()), scalar_in(&of, value))).collect());
+        return Field::Map(
+            entries.map(|(key, value)| (MapKey::String(key.clone()), scalar_in(&of, value))).collect(),
+        );
     }
     if field.is_list() {
         let items = value.as_array().expect("a list");
@@ -174,7 +178,9 @@ fn scalar_in(kind: &Kind, value: &Value) -> Field {
         Kind::Bytes => Field::Bytes(bytes_in(text())),
         Kind::Message(descriptor) => Field::Message(from_json(descriptor.clone(), value)),
         Kind::Enum(of) => match value.as_str() {
-            Some(name) => Field::EnumNumber(of.get_value_by_name(name).expect("a value of the enum").number()),
+            Some(name) => {
+                Field::EnumNumber(of.get_value_by_name(name).expect("a value of the enum").number())
+            }
             None => Field::EnumNumber(i32::try_from(whole()).expect("32 bits")),
         },
     }

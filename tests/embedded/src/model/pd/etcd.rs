@@ -59,6 +59,12 @@ struct WireMember {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct MemberListRequest {
+    #[prost(bool, tag = "1")]
+    linearizable: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct MemberListResponse {
     #[prost(message, optional, tag = "1")]
     header: Option<Header>,
@@ -225,7 +231,10 @@ impl Pd {
     pub(super) fn etcd(&mut self, asked: &Asked<'_>, path: &str, body: &Bytes) -> Result<Bytes, Status> {
         let member = asked.member;
         match path {
-            MEMBER_LIST => Ok(encode(&self.member_list(member))),
+            MEMBER_LIST => {
+                decode::<MemberListRequest>(body)?;
+                Ok(encode(&self.member_list(member)))
+            }
             RANGE => Ok(encode(&self.range(member, decode(body)?)?)),
             PUT => Ok(encode(&self.put(member, decode(body)?)?)),
             DELETE_RANGE => Ok(encode(&self.delete_range(member, decode(body)?)?)),
@@ -329,7 +338,8 @@ mod tests {
 
     #[test]
     fn members_have_names_and_urls() {
-        let answer = ask(&mut pd(), MEMBER_LIST, &HeaderResponse::default(), 1).expect("an answer");
+        let answer =
+            ask(&mut pd(), MEMBER_LIST, &MemberListRequest { linearizable: true }, 1).expect("an answer");
         let answer = MemberListResponse::decode(answer).expect("its type");
         let member = answer.members.first().expect("one member");
         assert_eq!((member.id, member.name.as_str()), (3, "pd-3"));
@@ -344,7 +354,8 @@ mod tests {
             ask(&mut pd, PUT, &request, 1).expect("an answer");
         }
         let read = |key: &'static str, range_end: &'static str, limit| {
-            let request = RangeRequest { key: key.into(), range_end: range_end.into(), limit, ..Default::default() };
+            let request =
+                RangeRequest { key: key.into(), range_end: range_end.into(), limit, ..Default::default() };
             let answer = ask(&mut pd.clone(), RANGE, &request, 1).expect("an answer");
             let answer = RangeResponse::decode(answer).expect("its type");
             let values = answer.kvs.iter().map(|kv| String::from_utf8_lossy(&kv.value)).collect::<String>();
@@ -352,7 +363,7 @@ mod tests {
         };
         assert_eq!(read("a", "", 0), ("3".into(), false, 1));
         assert_eq!(read("x", "", 0), (String::new(), false, 0));
-        assert_eq!(read("a", "\0", 1), ("3".into(), true, 2));
+        assert_eq!(read("a", "c", 1), ("3".into(), true, 2));
         assert_eq!(read("a", "c", 0), ("32".into(), false, 2));
         assert_eq!(read("b", "a", 0), (String::new(), false, 0));
     }

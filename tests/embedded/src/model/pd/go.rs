@@ -92,6 +92,9 @@ mod tests {
     #[test]
     fn numbers_that_are_none_are_told_from_those_too_large() {
         assert_eq!(no_number("x"), r#"strconv.ParseUint: parsing "x": invalid syntax"#);
-        assert_eq!(no_number("99999999999999999999"), r#"strconv.ParseUint: parsing "99999999999999999999": value out of range"#);
+        assert_eq!(
+            no_number("99999999999999999999"),
+            r#"strconv.ParseUint: parsing "99999999999999999999": value out of range"#
+        );
     }
 }

@@ -17,6 +17,9 @@ use crate::model::clock::Now;
 /// A store that has seen so many changes forgets the older half of them.
 const MOST_CHANGES: usize = 100_000;
 
+/// Bounds of keys, for a map.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// Which keys are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Span {
@@ -60,7 +63,7 @@ impl Span {
     }
 
     /// The bounds for a map; `None` for an empty range, which a map would panic on.
-    fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    fn bounds(&self) -> Option<Bounds<'_>> {
         match self {
             Self::One(one) => Some((Bound::Included(one), Bound::Included(one))),
             Self::From(start) => Some((Bound::Included(start), Bound::Unbounded)),
@@ -295,9 +298,8 @@ impl Keys {
             // The last one at the revision is what the key was then; a deletion is nothing.
             let kept = newer.saturating_sub(1);
             versions.drain(..kept);
-            let gone = versions
-                .first()
-                .is_some_and(|first| first.modified <= revision && first.value.is_none());
+            let gone =
+                versions.first().is_some_and(|first| first.modified <= revision && first.value.is_none());
             if gone {
                 versions.remove(0);
             }
@@ -313,7 +315,8 @@ impl Keys {
         let (revision, _) = self.log.iter().skip(first).find(|(_, key)| span.contains(key))?;
         let start = self.log.partition_point(|(at, _)| at < revision);
         let of_it = self.log.iter().skip(start).take_while(|(at, _)| at == revision);
-        let changes = of_it.filter(|(_, key)| span.contains(key)).filter_map(|(at, key)| self.change(*at, key));
+        let changes =
+            of_it.filter(|(_, key)| span.contains(key)).filter_map(|(at, key)| self.change(*at, key));
         Some((*revision, changes.collect()))
     }
 
@@ -338,7 +341,11 @@ impl Keys {
 
     /// Grants a lease of `ttl`; an id of 0 is chosen here. Returns the id.
     pub(super) fn grant(&mut self, now: Now, id: i64, ttl: Duration) -> Result<i64, KvError> {
-        let id = if id == 0 { self.leases.keys().next_back().map_or(1, |last| last.saturating_add(1)) } else { id };
+        let id = if id == 0 {
+            self.leases.keys().next_back().map_or(1, |last| last.saturating_add(1))
+        } else {
+            id
+        };
         if self.leases.contains_key(&id) {
             return Err(KvError::LeaseExists);
         }
@@ -436,7 +443,12 @@ mod tests {
         let mut seen = Vec::new();
         while let Some((revision, changes)) = keys.changes_from(from, &span) {
             seen.extend(changes.into_iter().map(|change| {
-                (change.now.created, change.now.modified, change.now.version, change.before.map(|kv| kv.version))
+                (
+                    change.now.created,
+                    change.now.modified,
+                    change.now.version,
+                    change.before.map(|kv| kv.version),
+                )
             }));
             from = revision + 1;
         }

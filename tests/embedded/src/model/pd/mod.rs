@@ -336,7 +336,7 @@ impl Pd {
     pub fn bootstrap_keyspaces(&mut self, topology: &mut Topology, now: Now, split: bool) {
         self.add_default_keyspace(now);
         if split {
-            self.split_for_keyspace(topology, keyspaces::DEFAULT_KEYSPACE);
+            keyspaces::split_for(topology, keyspaces::DEFAULT_KEYSPACE);
         }
     }
 

@@ -200,7 +200,8 @@ fn merged(ranges: &[pdpb::KeyRange]) -> Vec<pdpb::KeyRange> {
 
 /// Where `regions` leave keys of `range` out, in PD's words; what a limit has cut off is no hole.
 fn hole(range: &pdpb::KeyRange, regions: &[&Region], cut: bool) -> Option<String> {
-    let whole = format!("[PD:region:ErrRegionNotAdjacent]key range[{:x}, {:x})", range.start_key, range.end_key);
+    let whole =
+        format!("[PD:region:ErrRegionNotAdjacent]key range[{:x}, {:x})", range.start_key, range.end_key);
     let nothing = Bytes::new();
     let (mut last_start, mut last_end) = (&nothing, &range.start_key);
     for region in regions {

@@ -3,7 +3,7 @@
 use tikv_proto::{metapb, pdpb, replication_modepb};
 
 use super::{Answer, Asked, HeaderError, Pd, unknown};
-use crate::model::region::{Store, StoreState};
+use crate::model::region::{Store, StoreState, Topology, TopologyError};
 use crate::model::status::Status;
 
 impl Pd {
@@ -27,7 +27,8 @@ impl Pd {
     ) -> Answer<pdpb::GetAllStoresResponse> {
         let wanted =
             |store: &&Store| !request.exclude_tombstone_stores || store.state != StoreState::Tombstone;
-        let stores = asked.topology.stores().filter(wanted).map(|store| wire_store(self, store, asked)).collect();
+        let stores =
+            asked.topology.stores().filter(wanted).map(|store| wire_store(self, store, asked)).collect();
         Ok(pdpb::GetAllStoresResponse { header: None, stores })
     }
 
@@ -81,6 +82,46 @@ impl Pd {
     #[must_use]
     pub fn min_resolved_ts(&self, store: u64) -> Option<u64> {
         self.min_resolved.get(&store).copied()
+    }
+}
+
+impl Pd {
+    /// Removes a store as an operator does: it is offline until no region has a peer on it, and a tombstone then; one
+    /// without regions is one at once.
+    ///
+    /// # Errors
+    /// No such store.
+    pub fn remove_store(&mut self, topology: &mut Topology, store: u64) -> Result<(), TopologyError> {
+        let tombstone =
+            topology.store(store).ok_or(TopologyError::NoStore { store })?.state == StoreState::Tombstone;
+        if !tombstone {
+            topology.update_store(store, |store| store.state = StoreState::Offline)?;
+            self.bury_empty_stores(topology);
+        }
+        Ok(())
+    }
+
+    /// Makes tombstones of the stores that are being removed and have no peer any more.
+    pub fn bury_empty_stores(&mut self, topology: &mut Topology) {
+        let offline = topology.stores().filter(|store| store.state == StoreState::Offline);
+        let empty: Vec<u64> = offline
+            .map(|store| store.id)
+            .filter(|&store| topology.regions().all(|region| region.peer_on(store).is_none()))
+            .collect();
+        for store in empty {
+            // It has just been seen.
+            drop(topology.update_store(store, |store| store.state = StoreState::Tombstone));
+            self.lag.silent.remove(&store);
+            self.min_resolved.remove(&store);
+        }
+    }
+
+    /// What `store` has reported as its least resolved timestamp; `None`: nothing.
+    pub fn set_min_resolved_ts(&mut self, store: u64, ts: Option<u64>) {
+        match ts {
+            Some(ts) => self.min_resolved.insert(store, ts),
+            None => self.min_resolved.remove(&store),
+        };
     }
 }
 

@@ -138,7 +138,10 @@ impl Pd {
         }
     }
 
-    fn watched_keyspaces(&self, keyspaces: Vec<keyspacepb::KeyspaceMeta>) -> keyspacepb::WatchKeyspacesResponse {
+    fn watched_keyspaces(
+        &self,
+        keyspaces: Vec<keyspacepb::KeyspaceMeta>,
+    ) -> keyspacepb::WatchKeyspacesResponse {
         keyspacepb::WatchKeyspacesResponse { header: Some(self.header(None)), keyspaces }
     }
 
@@ -153,7 +156,11 @@ impl Pd {
                 let kind = meta_storagepb::ErrorType::DataCompacted.into();
                 let error = meta_storagepb::Error { r#type: kind, message };
                 let header = Some(self.meta_header(self.keys.revision(), Some(error)));
-                encode(&meta_storagepb::WatchResponse { header, compact_revision: compacted, events: Vec::new() })
+                encode(&meta_storagepb::WatchResponse {
+                    header,
+                    compact_revision: compacted,
+                    events: Vec::new(),
+                })
             }
             Kind::Settings | Kind::Keyspaces => {
                 let error = pdpb::Error { r#type: pdpb::ErrorType::DataCompacted.into(), message };

@@ -59,7 +59,9 @@ impl Barrier {
 pub(super) enum GcError {
     #[error("[PD:common:ErrInvalidArgument]invalid argument for {0}: {1}")]
     InvalidArgument(&'static str, String),
-    #[error("[PD:gc:ErrReservedGCBarrierID]trying to set a GC barrier with a barrier ID that is reserved: {0}")]
+    #[error(
+        "[PD:gc:ErrReservedGCBarrierID]trying to set a GC barrier with a barrier ID that is reserved: {0}"
+    )]
     Reserved(String),
     #[error(
         "[PD:gc:ErrDecreasingTxnSafePoint]trying to update txn safe point to a smaller value, current value: {0}, given: {1}"

@@ -285,7 +285,10 @@ mod tests {
 
     #[test]
     fn what_follows_a_value_is_not_looked_at() {
-        assert_eq!(read(br#" {"a":[1,-2.5e3,true,null,"\u00e9"]} x"#), Ok(json!({"a":[1,-2500.0,true,null,"é"]})));
+        assert_eq!(
+            read(br#" {"a":[1,-2.5e3,true,null,"\u00e9"]} x"#),
+            Ok(json!({"a":[1,-2500.0,true,null,"é"]}))
+        );
     }
 
     #[test]

@@ -33,12 +33,7 @@ fn resolved_page(least: u64, by_store: Value) -> Page {
 }
 
 impl Pd {
-    pub(super) fn cluster_page(
-        &mut self,
-        asked: &mut Asked<'_>,
-        request: Request<'_>,
-        path: &[&str],
-    ) -> Page {
+    pub(super) fn cluster_page(&mut self, asked: &Asked<'_>, request: Request<'_>, path: &[&str]) -> Page {
         let version = env!("CARGO_PKG_VERSION");
         match (request.method, path) {
             ("GET", ["min-resolved-ts"]) => self.min_resolved_page(asked.topology, request),

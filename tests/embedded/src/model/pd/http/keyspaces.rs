@@ -60,9 +60,7 @@ impl Pd {
                 }
                 Err(_) => Page::text(500, "invalid keyspace id"),
             },
-            ("GET", [name]) => {
-                answered(self.keyspaces.by_name(name).cloned().ok_or(KeyspaceError::NotFound))
-            }
+            ("GET", [name]) => answered(self.keyspaces.by_name(name).cloned().ok_or(KeyspaceError::NotFound)),
             ("PATCH", [name, "config"]) => {
                 self.configure_page(name, request.body).unwrap_or_else(|error| unbound(&error))
             }

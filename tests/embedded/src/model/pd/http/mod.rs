@@ -183,7 +183,10 @@ fn digit(digits: &[u8], at: usize) -> Option<u8> {
 /// The bytes of a hexadecimal text.
 pub(super) fn unhex(text: &str) -> Option<bytes::Bytes> {
     let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(pair, 0)? << 4 | digit(pair, 1)?)).collect::<Option<Vec<u8>>>().map(Into::into)
+    pairs
+        .map(|pair| Some(digit(pair, 0)? << 4 | digit(pair, 1)?))
+        .collect::<Option<Vec<u8>>>()
+        .map(Into::into)
 }
 
 /// A key as the API has it: in upper-case hexadecimal.

@@ -41,17 +41,14 @@ fn region_json(known: View<'_>, region: &Region, now: Now) -> Value {
         .down(region, now)
         .into_iter()
         .filter_map(|down| {
-            let peer = region.peers.iter().find(|peer| down.peer.as_ref().is_some_and(|at| at.id == peer.id))?;
+            let peer =
+                region.peers.iter().find(|peer| down.peer.as_ref().is_some_and(|at| at.id == peer.id))?;
             Some(json!({ "peer": peer_json(peer), "down_seconds": down.down_seconds }))
         })
         .collect();
     let pending = known.pending(region);
-    let pending: Vec<Value> = region
-        .peers
-        .iter()
-        .filter(|peer| pending.iter().any(|at| at.id == peer.id))
-        .map(peer_json)
-        .collect();
+    let pending: Vec<Value> =
+        region.peers.iter().filter(|peer| pending.iter().any(|at| at.id == peer.id)).map(peer_json).collect();
     json!({
         "id": region.id,
         "start_key": hex(&region.start),
@@ -149,8 +146,7 @@ impl Pd {
             },
             ["region", "key", text] => {
                 let key = super::unescape(text);
-                let key =
-                    if request.text_parameter("format") == "hex" { hex_key(text)? } else { key.into() };
+                let key = if request.text_parameter("format") == "hex" { hex_key(text)? } else { key.into() };
                 let missing = Page::text(404, "[PD:region:ErrRegionNotFound]region %v not found");
                 one(known.region_at(&key), missing)
             }
@@ -298,7 +294,9 @@ fn stats_page<'a>(regions: impl Iterator<Item = &'a Region>) -> Page {
             *peers.entry(peer.store.to_string()).or_default() += 1;
         }
     }
-    let zero = |stores: &BTreeMap<String, usize>| stores.keys().map(|id| (id.clone(), 0)).collect::<BTreeMap<_, _>>();
+    let zero = |stores: &BTreeMap<String, usize>| {
+        stores.keys().map(|id| (id.clone(), 0)).collect::<BTreeMap<_, _>>()
+    };
     Page::value(
         200,
         &json!({

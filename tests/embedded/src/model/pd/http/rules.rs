@@ -46,10 +46,12 @@ impl Rules {
             },
             ("POST", ["config", "rules"]) => {
                 let rules = body::read(request.body);
-                let rules = rules.and_then(|rules| match rules {
-                    Value::Array(rules) => Ok(rules),
-                    _ => Err("json: cannot unmarshal object into Go value of type []*placement.Rule".to_owned()),
-                });
+                let rules =
+                    rules.and_then(|rules| match rules {
+                        Value::Array(rules) => Ok(rules),
+                        _ => Err("json: cannot unmarshal object into Go value of type []*placement.Rule"
+                            .to_owned()),
+                    });
                 match rules.and_then(|rules| rules.into_iter().try_for_each(|rule| self.set(rule))) {
                     Ok(()) => Page::text(200, "Update rules successfully."),
                     Err(error) => Page::text(400, &error),
@@ -87,7 +89,9 @@ impl Rules {
         let text = |name| rule.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (group, id) = (text("group_id"), text("id"));
         if group.is_empty() || id.is_empty() {
-            return Err("[PD:placement:ErrRuleContent]invalid rule content, group ID should not be empty".to_owned());
+            return Err(
+                "[PD:placement:ErrRuleContent]invalid rule content, group ID should not be empty".to_owned()
+            );
         }
         if !matches!(text("role").as_str(), "voter" | "leader" | "follower" | "learner") {
             return Err(format!(

@@ -25,12 +25,7 @@ fn state_of(store: &Store) -> (u8, &'static str) {
 const CAPACITY: &str = "1TiB";
 
 impl Pd {
-    pub(super) fn stores_page(
-        &mut self,
-        asked: &mut Asked<'_>,
-        request: Request<'_>,
-        path: &[&str],
-    ) -> Page {
+    pub(super) fn stores_page(&mut self, asked: &mut Asked<'_>, request: Request<'_>, path: &[&str]) -> Page {
         match (request.method, path) {
             ("GET", ["stores"]) => self.all_stores_page(asked, request),
             ("DELETE", ["stores", "remove-tombstone"]) => {
@@ -104,13 +99,7 @@ impl Pd {
         })
     }
 
-    fn store_page(
-        &mut self,
-        asked: &mut Asked<'_>,
-        request: Request<'_>,
-        id: u64,
-        verb: &[&str],
-    ) -> Page {
+    fn store_page(&mut self, asked: &mut Asked<'_>, request: Request<'_>, id: u64, verb: &[&str]) -> Page {
         let Some(store) = asked.topology.store(id) else {
             return Page::text(404, &format!("[PD:core:ErrStoreNotFound]store {id} not found"));
         };
@@ -120,7 +109,8 @@ impl Pd {
             ("GET", []) => Page::value(200, &self.store_json(asked.topology, store, asked.now)),
             ("DELETE", []) if state == StoreState::Tombstone => removed(),
             ("DELETE", []) => {
-                take_offline(asked.topology, id);
+                // It is there: it has just been looked up.
+                drop(self.remove_store(asked.topology, id));
                 Page::text(200, "The store is set as Offline.")
             }
             ("POST", ["state"]) => {
@@ -132,7 +122,7 @@ impl Pd {
                     if wanted.eq_ignore_ascii_case("up") {
                         change_state(asked.topology, id, StoreState::Up);
                     } else {
-                        take_offline(asked.topology, id);
+                        drop(self.remove_store(asked.topology, id));
                     }
                     return Page::text(200, "The store's state is updated.");
                 }
@@ -145,12 +135,6 @@ impl Pd {
             _ => Page::not_found(),
         }
     }
-}
-
-/// PD buries a store once its last region has left it; one without regions soon after, here at once.
-pub(in crate::model::pd) fn take_offline(topology: &mut Topology, id: u64) {
-    let empty = topology.regions().all(|region| region.peer_on(id).is_none());
-    change_state(topology, id, if empty { StoreState::Tombstone } else { StoreState::Offline });
 }
 
 fn change_state(topology: &mut Topology, store: u64, state: StoreState) {

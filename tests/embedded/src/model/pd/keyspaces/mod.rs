@@ -162,6 +162,12 @@ fn check_name(name: &str) -> Result<(), KeyspaceError> {
     Ok(())
 }
 
+/// Splits regions so that those of a keyspace's transactional keys hold nothing else.
+// PD: pkg/keyspace/keyspace.go: getRegionBoundType; "txn" is what it is unless PD is configured for raw keys.
+pub(super) fn split_for(topology: &mut Topology, id: u32) {
+    super::regions::split_at(topology, &bounds(b'x', id));
+}
+
 /// A change of a configuration: each key gets a value or is removed.
 pub(super) type Patch = BTreeMap<String, Option<String>>;
 
@@ -189,12 +195,6 @@ impl Pd {
             state_changed_at: at,
             config: BTreeMap::from([(BOUND_TYPE.to_owned(), "txn".to_owned())]),
         });
-    }
-
-    /// Splits regions so that those of a keyspace's transactional keys hold nothing else.
-    // PD: pkg/keyspace/keyspace.go: getRegionBoundType; "txn" is what it is unless PD is configured for raw keys.
-    pub(super) fn split_for_keyspace(&mut self, topology: &mut Topology, id: u32) {
-        super::regions::split_at(topology, &bounds(b'x', id));
     }
 
     /// Creates a keyspace and, unless told otherwise, its region bounds. It is enabled then; returns its id.
@@ -230,7 +230,7 @@ impl Pd {
             config,
         });
         if !skip_split {
-            self.split_for_keyspace(topology, id);
+            split_for(topology, id);
         }
         self.set_keyspace_state(id, KeyspaceState::Enabled, now)?;
         Ok(id)
@@ -240,9 +240,7 @@ impl Pd {
     fn has_bounds(&self, topology: &Topology, id: u32) -> bool {
         let known = self.view(topology);
         let [start, end] = bounds(b'x', id);
-        [start, end]
-            .iter()
-            .all(|bound| known.region_at(bound).is_some_and(|region| region.start == *bound))
+        [start, end].iter().all(|bound| known.region_at(bound).is_some_and(|region| region.start == *bound))
     }
 
     /// Moves a keyspace to another state.

@@ -40,9 +40,7 @@ fn number(order: &Value, name: &str, missing: &str) -> Result<u64, Refused> {
 const NO_REGION: &str = "missing region id";
 
 fn region_of(topology: &Topology, id: u64) -> Result<&Region, Refused> {
-    topology
-        .region(id)
-        .ok_or_else(|| failed(format!("[PD:region:ErrRegionNotFound]region {id} not found")))
+    topology.region(id).ok_or_else(|| failed(format!("[PD:region:ErrRegionNotFound]region {id} not found")))
 }
 
 /// A store that can get a peer.
@@ -237,5 +235,9 @@ fn split_keys(region: &Region, order: &Value) -> Result<Vec<Bytes>, Refused> {
 /// A key between two others, of the first of which it is an extension; as good as a middle for a model without sizes.
 fn middle(start: &Bytes, end: &Bytes) -> Bytes {
     let key = [start.as_ref(), &[0x80]].concat();
-    if end.is_empty() || key.as_slice() < end.as_ref() { key.into() } else { [start.as_ref(), &[0]].concat().into() }
+    if end.is_empty() || key.as_slice() < end.as_ref() {
+        key.into()
+    } else {
+        [start.as_ref(), &[0]].concat().into()
+    }
 }

@@ -139,8 +139,10 @@ impl Pd {
             return;
         }
         operator.status = if done.is_ok() { OperatorStatus::Success } else { OperatorStatus::Cancel };
-        if operator.checked && done.is_ok() {
+        let checked = operator.checked && done.is_ok();
+        if checked {
             let at = operator.at;
+            self.bury_empty_stores(topology);
             self.check_rules(topology, at, region);
         }
     }

@@ -211,10 +211,7 @@ impl Bucket {
         } else {
             let new =
                 Slot { fill_rate: 0, burst_limit: 0, now: 0.0, before: 0.0, asked_at: now, demand: None };
-            self.slots
-                .entry(client)
-                .and_modify(|slot| slot.asked_again(now, required))
-                .or_insert(new);
+            self.slots.entry(client).and_modify(|slot| slot.asked_again(now, required)).or_insert(new);
         }
         self.slots.retain(|_, slot| now.since(slot.asked_at) < SLOT_LIFE);
         let count = real(u64::try_from(self.slots.len()).unwrap_or(1));
@@ -273,7 +270,8 @@ fn parts(slots: &BTreeMap<u64, Slot>, fill_rate: f64) -> Vec<f64> {
     let count = real(u64::try_from(slots.len()).unwrap_or(1));
     let even = fill_rate / count;
     let above: Vec<f64> = slots.values().map(|slot| (slot.demand.unwrap_or(0.0) - even).max(0.0)).collect();
-    let mut parts: Vec<f64> = slots.values().map(|slot| slot.demand.map_or(even, |rate| rate.min(even))).collect();
+    let mut parts: Vec<f64> =
+        slots.values().map(|slot| slot.demand.map_or(even, |rate| rate.min(even))).collect();
     let left = fill_rate - parts.iter().sum::<f64>();
     let wanted: f64 = above.iter().sum();
     if left > 0.0 {

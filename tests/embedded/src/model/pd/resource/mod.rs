@@ -128,7 +128,7 @@ impl Group {
             priority: self.priority,
             runaway_settings: self.runaway.clone(),
             background_settings: self.background.clone(),
-            ru_stats: with_stats.then(|| self.used.clone()),
+            ru_stats: with_stats.then_some(self.used),
             keyspace_id: wire_keyspace(keyspace),
         }
     }
@@ -260,7 +260,11 @@ impl Pd {
             ..Default::default()
         };
         let known = self.groups.0.get(&NULL_KEYSPACE).is_some_and(|groups| groups.contains_key(name));
-        if known { self.modify_group(NULL_KEYSPACE, group)? } else { self.add_group(NULL_KEYSPACE, group)? }
+        if known {
+            self.modify_group(NULL_KEYSPACE, group)?
+        } else {
+            self.add_group(NULL_KEYSPACE, group)?
+        }
         Ok(())
     }
 }
