@@ -103,9 +103,14 @@ fn start(options: Options) -> Result<Embedded, StartError> {
 /// Serves until Ctrl-C.
 fn serve(cluster: &Embedded) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "TIKV_PD={}", cluster.pd_addresses().join(","))?;
-    writeln!(out, "Give the address behind TIKV_PD= to a TiKV client as its PD endpoint.")?;
-    writeln!(out, "The data is in memory; Ctrl-C ends the cluster and forgets it.")?;
+    // In one piece: a reader that closes the pipe behind the first line must not end the cluster.
+    let text = format!(
+        "TIKV_PD={}\n\
+         Give the address behind TIKV_PD= to a TiKV client as its PD endpoint.\n\
+         The data is in memory; Ctrl-C ends the cluster and forgets it.\n",
+        cluster.pd_addresses().join(",")
+    );
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(tokio::signal::ctrl_c())?;
