@@ -7,14 +7,15 @@ use std::process::ExitCode;
 use tikv_embedded::{Builder, Embedded, StartError};
 
 const USAGE: &str = "\
-usage: tikv-embedded [--stores N] [--regions N] [--pd-members N] [--port P]
+usage: tikv-embedded [--stores N] [--regions N] [--pd-members N] [--pd-port P] [--api-version V]
 
 Runs a TiKV cluster in memory until Ctrl-C and prints its PD addresses on the first line.
 
   --stores N      stores, 1 to 128 (default 1)
   --regions N     regions, 1 to 50000, spread over printable and binary keys (default 1)
   --pd-members N  PD members, 1 to 128, the first leads (default 1)
-  --port P        port of the first PD member on 127.0.0.1 (default: any free one)
+  --pd-port P     port of the first PD member on 127.0.0.1 (default: any free one); --port is the same
+  --api-version V API version of the stores: 1, or 2 for keyspaces (default 1)
   --help          this text
   --version       the version
 ";
@@ -36,6 +37,7 @@ struct Options {
     regions: usize,
     pd_members: usize,
     port: u16,
+    api_version: u8,
 }
 
 /// What is wrong with the command line.
@@ -57,7 +59,7 @@ impl fmt::Display for BadUsage {
 }
 
 fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, BadUsage> {
-    let mut options = Options { stores: 1, regions: 1, pd_members: 1, port: 0 };
+    let mut options = Options { stores: 1, regions: 1, pd_members: 1, port: 0, api_version: 1 };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let (option, given) = match argument.split_once('=') {
@@ -67,7 +69,7 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, BadUsage>
         match option.as_str() {
             "--help" | "-h" => return Ok(Asked::Help),
             "--version" | "-V" => return Ok(Asked::Version),
-            "--stores" | "--regions" | "--pd-members" | "--port" => {}
+            "--stores" | "--regions" | "--pd-members" | "--pd-port" | "--port" | "--api-version" => {}
             _ => return Err(BadUsage::Unknown(option)),
         }
         let value = given.or_else(|| arguments.next()).ok_or_else(|| BadUsage::NoValue(option.clone()))?;
@@ -77,6 +79,11 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, BadUsage>
             "--stores" => options.stores = number.ok_or_else(not_a_number)?,
             "--regions" => options.regions = number.ok_or_else(not_a_number)?,
             "--pd-members" => options.pd_members = number.ok_or_else(not_a_number)?,
+            "--api-version" => {
+                let version = number.and_then(|number| u8::try_from(number).ok());
+                options.api_version =
+                    version.filter(|version| (1..=2).contains(version)).ok_or_else(not_a_number)?;
+            }
             _ => options.port = value.parse().map_err(|_| not_a_number())?,
         }
     }
@@ -89,15 +96,21 @@ fn start(options: Options) -> Result<Embedded, StartError> {
         .regions(options.regions)
         .pd_members(options.pd_members)
         .port(options.port)
+        .api_version(options.api_version)
         .start()
 }
 
 /// Serves until Ctrl-C.
 fn serve(cluster: &Embedded) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "TIKV_PD={}", cluster.pd_addresses().join(","))?;
-    writeln!(out, "Give the address behind TIKV_PD= to a TiKV client as its PD endpoint.")?;
-    writeln!(out, "The data is in memory; Ctrl-C ends the cluster and forgets it.")?;
+    // In one piece: a reader that closes the pipe behind the first line must not end the cluster.
+    let text = format!(
+        "TIKV_PD={}\n\
+         Give the address behind TIKV_PD= to a TiKV client as its PD endpoint.\n\
+         The data is in memory; Ctrl-C ends the cluster and forgets it.\n",
+        cluster.pd_addresses().join(",")
+    );
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(tokio::signal::ctrl_c())?;
@@ -166,10 +179,11 @@ mod tests {
 
     #[test]
     fn options_are_read_in_both_forms() {
-        let options = Options { stores: 3, regions: 8, pd_members: 2, port: 2379 };
-        assert_eq!(parsed("--stores 3 --regions=8 --pd-members 2 --port=2379"), Ok(Asked::Run(options)));
+        let options = Options { stores: 3, regions: 8, pd_members: 2, port: 2379, api_version: 2 };
+        let line = "--stores 3 --regions=8 --pd-members 2 --port=2379 --api-version 2";
+        assert_eq!(parsed(line), Ok(Asked::Run(options)));
         assert_eq!(parsed("--stores 3 --help"), Ok(Asked::Help));
-        let default = Options { stores: 1, regions: 1, pd_members: 1, port: 0 };
+        let default = Options { stores: 1, regions: 1, pd_members: 1, port: 0, api_version: 1 };
         assert_eq!(parsed(""), Ok(Asked::Run(default)));
     }
 

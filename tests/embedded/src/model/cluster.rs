@@ -15,7 +15,7 @@ use tikv_proto::tikvpb::{self, batch_commands_request::request, batch_commands_r
 
 use super::clock::Now;
 use super::command::{Answer, Command};
-use super::pd::{Asked, Pd};
+use super::pd::{self, Asked, Pd, Watch};
 use super::region::Topology;
 use super::status::{Code, Status};
 use super::store::{Engine, Outcome};
@@ -60,6 +60,8 @@ pub enum Reply {
     Store(Box<Answer>),
     /// The encoded answer of PD or of a health check.
     Bytes(Bytes),
+    /// A stream that watches is open: [`Cluster::watched`] has what it is told.
+    Watch(Box<Watch>),
     /// With a status.
     Fail(Status),
     /// Not at all: nothing will ever be heard of it.
@@ -246,6 +248,10 @@ impl Cluster {
             Call::Pd { member, follower_may, path, body } => {
                 let mut asked = Asked::new(&mut self.topology, member, now);
                 asked.follower_may = follower_may;
+                if pd::watch::METHODS.contains(&path) {
+                    let opened = self.pd.watch(asked, path, &body);
+                    return Met::Now(opened.map_or_else(Reply::Fail, |watch| Reply::Watch(Box::new(watch))));
+                }
                 Met::Now(self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Bytes))
             }
             Call::Health { body, .. } => Met::Now(health_check(&body).map_or_else(Reply::Fail, Reply::Bytes)),
@@ -333,11 +339,13 @@ impl Cluster {
     /// When time alone will make something happen.
     #[must_use]
     pub fn next_wake(&self) -> Option<Now> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.pd.next_due()).min()
     }
 
     /// Makes happen what was due by `now`.
     pub fn wake(&mut self, now: Now) {
+        self.pd.tick(&mut self.topology, now);
         while let Some(&(at, token)) = self.timers.first()
             && at <= now
         {
@@ -368,6 +376,11 @@ impl Cluster {
             self.timers.remove(&(at, from));
             self.timers.insert((at, to));
         }
+    }
+
+    /// What a stream that watches is told next, if there is something; once it fails, the stream has ended.
+    pub fn watched(&self, watch: &mut Watch) -> Option<Reply> {
+        self.pd.watched(watch).map(|told| told.map_or_else(Reply::Fail, Reply::Bytes))
     }
 
     /// What has become ready since it was last asked.

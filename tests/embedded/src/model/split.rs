@@ -136,6 +136,23 @@ impl Topology {
         Ok(id)
     }
 
+    /// Gives the peer of `region` on `store` another role; `conf_ver` moves if it is another.
+    ///
+    /// # Errors
+    /// No such region, no peer there, or it leads and could not as what it is to become.
+    pub fn set_role(&mut self, region: u64, store: u64, role: PeerRole) -> Result<(), TopologyError> {
+        let at = self.regions.get_mut(&region).ok_or(TopologyError::NoRegion { region })?;
+        let leader = at.leader;
+        let peer = at.peers.iter_mut().find(|peer| peer.store == store);
+        let peer = peer.filter(|peer| leader != Some(peer.id) || role == PeerRole::Voter);
+        let peer = peer.ok_or(TopologyError::NoPeer { region, store })?;
+        if peer.role != role {
+            peer.role = role;
+            at.conf_ver += 1;
+        }
+        Ok(())
+    }
+
     /// Removes the peer of `region` on `store`; if it led, the region has no leader then.
     ///
     /// # Errors
@@ -161,7 +178,7 @@ impl Topology {
     }
 
     /// Registers `store`, or replaces what is known of it.
-    pub(super) fn put_store(&mut self, store: Store) {
+    pub(crate) fn put_store(&mut self, store: Store) {
         self.last_id = self.last_id.max(store.id);
         self.stores.insert(store.id, store);
     }

@@ -20,6 +20,8 @@ pub enum Code {
     ResourceExhausted = 8,
     /// The state forbids the call.
     FailedPrecondition = 9,
+    /// What was asked for lies outside what there is.
+    OutOfRange = 11,
     /// The server does not have the method.
     Unimplemented = 12,
     /// The call broke a rule of the protocol.

@@ -48,7 +48,7 @@ impl Ready {
             }
             Reply::Fail(status) => self.end = Some(End::Status(status)),
             Reply::Broken => self.end = Some(End::Broken),
-            Reply::Lost | Reply::Bytes(_) => {}
+            Reply::Lost | Reply::Bytes(_) | Reply::Watch(_) => {}
         }
     }
 

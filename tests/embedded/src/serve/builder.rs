@@ -14,7 +14,7 @@ use super::embedded::Embedded;
 use super::place::{self, Place};
 use super::shared::Shared;
 use crate::control::Node;
-use crate::model::{Cluster, Layout, Member, Pd, key, layout};
+use crate::model::{Cluster, Layout, Member, Now, Pd, key, layout};
 
 /// Peers of a region, if there are stores for them.
 const REPLICAS: usize = 3;
@@ -51,6 +51,7 @@ pub struct Builder {
     regions: usize,
     pd_members: usize,
     port: u16,
+    api_version: u8,
     cluster_id: Option<u64>,
     bounds: Vec<Bytes>,
     labels: Vec<Vec<(String, String)>>,
@@ -63,6 +64,7 @@ impl Default for Builder {
             regions: 1,
             pd_members: 1,
             port: 0,
+            api_version: 1,
             cluster_id: None,
             bounds: Vec::new(),
             labels: Vec::new(),
@@ -92,6 +94,13 @@ impl Builder {
     /// Where the first PD member listens on the loopback interface; 0: at any free port.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// The API version of the stores: 1, or 2 for clients that use keyspaces. With 2, regions begin where the keyspace
+    /// `DEFAULT` begins and ends.
+    pub fn api_version(mut self, version: u8) -> Self {
+        self.api_version = version;
         self
     }
 
@@ -190,7 +199,9 @@ impl Builder {
         let max_peers = u32::try_from(REPLICAS).unwrap_or(u32::MAX);
         let mut topology = layout.build();
         topology.set_started(started.as_secs());
-        Cluster::new(topology, Pd::new(cluster_id, members, max_peers))
+        let mut pd = Pd::new(cluster_id, members, max_peers);
+        pd.bootstrap_keyspaces(&mut topology, Now::from_unix(started), self.api_version == 2);
+        Cluster::new(topology, pd)
     }
 }
 

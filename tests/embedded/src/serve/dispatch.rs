@@ -128,6 +128,7 @@ impl Served {
         match reply {
             Reply::Store(answer) => self.outgoing.answer(framed(&answer.encode())).await,
             Reply::Bytes(answer) => self.outgoing.answer(framed(&answer)).await,
+            Reply::Watch(watch) => pd::watch(self, *watch).await,
             Reply::Fail(status) => self.outgoing.finish(Err(status)),
             Reply::Lost => {
                 self.outgoing.gone().await;

@@ -108,7 +108,7 @@ impl Embedded {
         self.shared.with(act)
     }
 
-    fn order(&self, node: Node, order: Order) -> Result<SocketAddr, ControlError> {
+    pub(super) fn order(&self, node: Node, order: Order) -> Result<SocketAddr, ControlError> {
         let (outcome, told) = blocking::sync_channel(1);
         {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,12 +122,18 @@ impl Embedded {
     /// Stops a store or PD member: its connections end, dials are refused. Its data and its port stay.
     ///
     /// A stopped store goes on leading its regions, as a dead leader does for the others until the election
-    /// timeout: see [`Self::fail_over`].
+    /// timeout: see [`Self::fail_over`] and [`Self::set_elections`].
     ///
     /// # Errors
     /// No such server, or the cluster is stopped.
     pub fn stop_server(&self, node: Node) -> Result<(), ControlError> {
-        self.order(node, Order::Close(node)).map(drop)
+        self.order(node, Order::Close(node))?;
+        self.cluster(|cluster, now| match node {
+            Node::Store(store) => cluster.pd.silence_store(store, now),
+            Node::Pd(member) => cluster.pd.member_down(member, now),
+            Node::AnyStore | Node::AnyPd => {}
+        });
+        Ok(())
     }
 
     /// Starts a stopped server again, at the same address.
@@ -135,7 +141,13 @@ impl Embedded {
     /// # Errors
     /// No such server, or the cluster is stopped.
     pub fn restart_server(&self, node: Node) -> Result<(), ControlError> {
-        self.order(node, Order::Listen(node)).map(drop)
+        self.order(node, Order::Listen(node))?;
+        self.cluster(|cluster, _| match node {
+            Node::Store(store) => cluster.pd.hear_of_store(store),
+            Node::Pd(member) => cluster.pd.member_up(member),
+            Node::AnyStore | Node::AnyPd => {}
+        });
+        Ok(())
     }
 
     /// Stops a store, see [`Self::stop_server`].
@@ -185,8 +197,12 @@ impl Embedded {
         old.map_or(Ok(()), |old| self.moved(at_b, old))
     }
 
-    fn moved(&self, node: Node, address: SocketAddr) -> Result<(), ControlError> {
+    pub(super) fn keep_address(&self, node: Node, address: SocketAddr) {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(node, address);
+    }
+
+    fn moved(&self, node: Node, address: SocketAddr) -> Result<(), ControlError> {
+        self.keep_address(node, address);
         let Node::Store(store) = node else { return Ok(()) };
         self.set_store_address(store, address.to_string())
     }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::shared::Shared;
 use crate::control::Node;
+use crate::model::pd::Asked;
 use crate::model::pd::http::{self, Page};
 
 /// How the first bytes of an HTTP/2 connection begin; no method of HTTP/1 does.
@@ -76,11 +77,11 @@ async fn exchange(
             return Ok(false);
         }
     }
-    received.drain(..request.length);
-    let page = shared.with(|cluster, _| match node {
-        Node::Pd(_) => {
-            let crate::model::Cluster { topology, pd, .. } = cluster;
-            pd.http(topology, request.method, request.target)
+    let body: Vec<u8> = received.drain(..request.length).collect();
+    let page = shared.with(|cluster, now| match node {
+        Node::Pd(member) => {
+            let asked = Asked::new(&mut cluster.topology, member, now);
+            cluster.pd.http(asked, http::Request::new(request.method, request.target, &body))
         }
         _ => http::store_page(request.method, request.target),
     });
@@ -123,6 +124,7 @@ fn wire(page: &Page) -> Vec<u8> {
         400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
         410 => "Gone",
         _ => "Internal Server Error",
     };

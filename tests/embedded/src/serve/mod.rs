@@ -2,6 +2,7 @@
 //!
 //! * [`builder`]: what a cluster is to be like, and its start.
 //! * [`embedded`]: [`Embedded`], the handle: where it listens, and what a test does to it.
+//! * `topology`: more of what a test does: to stores, regions and PD.
 //! * `shared`: the model behind its lock, the clock, and the replies that come later.
 //! * `place`: the thread with its runtime, the listeners, their connections.
 //! * `dispatch`: one HTTP/2 connection, and which of the following answers a call.
@@ -22,6 +23,7 @@ mod pd;
 mod place;
 mod shared;
 mod store;
+mod topology;
 
 pub use builder::{Builder, StartError};
 pub use embedded::{ControlError, Embedded, Fault};

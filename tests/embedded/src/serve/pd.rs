@@ -1,10 +1,11 @@
-//! PD's calls. A stream of PD (timestamps, regions) answers each item in order, as if it were a call.
+//! PD's calls. A stream of PD (timestamps, regions, tokens) answers each item in order, as if it were a call; one that
+//! watches has one request, and is told what changes until its client has enough.
 
 use bytes::{Bytes, BytesMut};
-use tikv_proto::methods::pd as m;
 
 use super::dispatch::Served;
 use super::grpc::{Gone, framed};
+use crate::model::pd::Watch;
 use crate::model::{Call, Reply, Status};
 
 /// Answers one call to the `member`th PD.
@@ -17,7 +18,7 @@ pub(super) async fn serve(
     let Some(path) = crate::model::pd::method(path) else {
         return served.outgoing.finish(Err(crate::model::pd::unknown_method(path)));
     };
-    if path == m::TSO || path == m::QUERY_REGION {
+    if crate::model::pd::is_stream(path) {
         return stream(served, member, follower_may, path).await;
     }
     match served.request().await {
@@ -85,8 +86,27 @@ async fn item(served: &mut Served, call: Call, answers: &mut BytesMut) -> Result
         Reply::Bytes(answer) => answers.extend_from_slice(&framed(&answer)),
         Reply::Fail(status) => return Ok(Some(End::Status(status))),
         Reply::Broken => return Ok(Some(End::Broken)),
-        // A stream with a lost answer in it goes on; its client sees the gap. PD answers no store's answer.
-        Reply::Lost | Reply::Store(_) => {}
+        // A stream with a lost answer in it goes on; its client sees the gap. PD answers no store's answer, and items
+        // of a stream open no other one.
+        Reply::Lost | Reply::Store(_) | Reply::Watch(_) => {}
     }
     Ok(None)
+}
+
+/// Tells a stream that watches what changes, until it ends or its client is gone.
+pub(super) async fn watch(mut served: Served, mut watch: Watch) -> Result<(), Gone> {
+    served.outgoing = served.outgoing.open()?;
+    loop {
+        // Registered before looking, so that no change is missed in between.
+        let mut revised = std::pin::pin!(served.shared.revised());
+        revised.as_mut().enable();
+        match served.shared.with(|cluster, _| cluster.watched(&mut watch)) {
+            Some(Reply::Bytes(answer)) => served.outgoing.send(framed(&answer)).await?,
+            Some(Reply::Fail(status)) => return served.outgoing.finish(Err(status)),
+            _ => tokio::select! {
+                () = revised => {}
+                () = served.outgoing.gone() => return Err(Gone),
+            },
+        }
+    }
 }

@@ -24,6 +24,8 @@ const BACKLOG: u32 = 1024;
 pub(super) enum Order {
     /// Closes the listener and the connections of a server, and keeps its port.
     Close(Node),
+    /// Gives a new server a port, and listens there.
+    Add(Node),
     /// Listens again at the server's port.
     Listen(Node),
     /// Gives a server another port, listening or not as it was.
@@ -168,6 +170,13 @@ async fn obey(
             let place = places.get_mut(&node).ok_or_else(unknown)?;
             place.close().await?;
             Ok(place.address)
+        }
+        Order::Add(node) => {
+            let mut place = Place::new(bind(0)?)?;
+            place.open(shared, node)?;
+            let address = place.address;
+            places.insert(node, place);
+            Ok(address)
         }
         Order::Listen(node) => {
             let place = places.get_mut(&node).ok_or_else(unknown)?;

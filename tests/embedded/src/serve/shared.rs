@@ -27,6 +27,8 @@ struct State {
     watchers: Vec<Waker>,
     /// When the driver will wake up by itself.
     armed: Option<Now>,
+    /// The revision of PD's keys that watching streams have been woken for.
+    revision: i64,
 }
 
 /// What the server's tasks and the handle share.
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Tells the driver that something is due earlier than it thinks.
     due: Notify,
+    /// Tells streams that watch PD's keys that these have changed.
+    revised: Notify,
     /// Tells threads that wait for a fault rule that one has acted.
     hit: Condvar,
     /// How far the cluster's clock is ahead of the host's, in nanoseconds.
@@ -43,9 +47,12 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(cluster: Cluster) -> Self {
+        let revision = cluster.pd.revision();
+        let (waiters, watchers) = (HashMap::new(), Vec::new());
         Self {
-            state: Mutex::new(State { cluster, waiters: HashMap::new(), watchers: Vec::new(), armed: None }),
+            state: Mutex::new(State { cluster, waiters, watchers, armed: None, revision }),
             due: Notify::new(),
+            revised: Notify::new(),
             hit: Condvar::new(),
             ahead_ns: AtomicI64::new(0),
         }
@@ -69,6 +76,11 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The model has no state that a panic could leave half changed and that a test would then rely on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes when PD's keys have changed since it was first polled or enabled.
+    pub(super) fn revised(&self) -> tokio::sync::futures::Notified<'_> {
+        self.revised.notified()
     }
 
     /// Does something to the cluster, then delivers what has become ready.
@@ -131,6 +143,11 @@ impl Shared {
         if !state.cluster.faults().is_empty() {
             self.hit.notify_all();
             state.watchers.drain(..).for_each(Waker::wake);
+        }
+        let revision = state.cluster.pd.revision();
+        if revision != state.revision {
+            state.revision = revision;
+            self.revised.notify_waiters();
         }
         let next = state.cluster.next_wake();
         if next.is_some() && next != state.armed {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tikv_proto::{metapb, pdpb};
 
+use super::kv::Span;
 use super::{Answer, Asked, HeaderError, Pd};
 use crate::model::status::{Code, Status};
 
@@ -55,22 +56,23 @@ impl Pd {
         Ok(pdpb::GetExternalTimestampResponse { header: None, timestamp: self.external_timestamp })
     }
 
-    /// Writes global configuration; an item's `value` wins over its `payload`.
+    /// Writes global configuration, all in one revision; an item's `value` wins over its `payload`.
     pub(super) fn store_settings(
         &mut self,
         request: pdpb::StoreGlobalConfigRequest,
     ) -> Result<pdpb::StoreGlobalConfigResponse, Status> {
         let path = settings_path(&request.config_path)?;
-        self.revision += 1;
+        let mut changes: Vec<(Bytes, Option<Bytes>)> = Vec::with_capacity(request.changes.len());
         for item in request.changes {
-            let key = format!("{path}{}", item.name);
-            if item.kind == i32::from(pdpb::EventType::Delete) {
-                self.settings.remove(&key);
-                continue;
+            let key = Bytes::from(format!("{path}{}", item.name));
+            if changes.iter().any(|(other, _)| *other == key) {
+                return Err(Status::unknown("etcdserver: duplicate key given in txn request"));
             }
             let value = if item.value.is_empty() { item.payload } else { Bytes::from(item.value) };
-            self.settings.insert(key, (value, self.revision));
+            let deletes = item.kind == i32::from(pdpb::EventType::Delete);
+            changes.push((key, (!deletes).then_some(value)));
         }
+        self.keys.write(changes);
         Ok(pdpb::StoreGlobalConfigResponse::default())
     }
 
@@ -81,19 +83,23 @@ impl Pd {
     ) -> Result<pdpb::LoadGlobalConfigResponse, Status> {
         let path = settings_path(&request.config_path)?;
         if request.names.is_empty() {
-            let below = self.settings.range(path.clone()..).take_while(|(key, _)| key.starts_with(&path));
-            let items = below.map(|(key, (value, _))| found(key.clone(), value)).collect();
-            return Ok(pdpb::LoadGlobalConfigResponse { items, revision: self.revision });
+            let below = self.keys.get(&Span::prefix(&path), 0, 0)?.kvs.into_iter();
+            let items = below.map(|kv| found(String::from_utf8_lossy(&kv.key).into_owned(), kv.value));
+            return Ok(pdpb::LoadGlobalConfigResponse {
+                items: items.collect(),
+                revision: self.keys.revision(),
+            });
         }
-        let items = request.names.iter().map(|name| match self.settings.get(&format!("{path}{name}")) {
-            Some((value, _)) => found(name.clone(), value),
-            None => missing(name),
+        let items = request.names.iter().map(|name| {
+            let value = self.keys.value(format!("{path}{name}").as_bytes());
+            value.map_or_else(|| missing(name), |value| found(name.clone(), value))
         });
         Ok(pdpb::LoadGlobalConfigResponse { items: items.collect(), revision: 0 })
     }
 }
 
-fn settings_path(asked: &str) -> Result<String, Status> {
+/// The path below which the items lie, with a slash at its end.
+pub(super) fn settings_path(asked: &str) -> Result<String, Status> {
     if asked.is_empty() {
         return Ok(ROOT.to_owned());
     }
@@ -105,8 +111,8 @@ fn settings_path(asked: &str) -> Result<String, Status> {
     Ok(path)
 }
 
-fn found(name: String, value: &Bytes) -> pdpb::GlobalConfigItem {
-    pdpb::GlobalConfigItem { name, payload: value.clone(), ..Default::default() }
+fn found(name: String, payload: Bytes) -> pdpb::GlobalConfigItem {
+    pdpb::GlobalConfigItem { name, payload, ..Default::default() }
 }
 
 fn missing(name: &str) -> pdpb::GlobalConfigItem {

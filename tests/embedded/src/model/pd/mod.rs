@@ -1,53 +1,92 @@
-//! PD as clients see it: members, timestamps, ids, and descriptions of stores and regions.
+//! PD as clients see it: members, timestamps, ids, regions and stores, keyspaces, garbage collection, resource control.
 //!
 //! * here: [`Pd`], its one door [`Pd::call`] with what holds for every method: who answers (leader or follower)
 //!   and for which cluster.
-//! * [`tso`]: the timestamp oracle.
-//! * `members`: members, service mode, bootstrapping, ids.
-//! * `regions`: regions by key, by id, by range; splitting through PD.
-//! * `stores`: stores, and what they report.
-//! * `scatter`: scattering, and the operators that would do it.
-//! * [`etcd`]: the part of etcd's API that client-go asks of PD.
-//! * [`http`]: the part of PD's HTTP API that clients and operators of tests ask.
+//! * `members`: members and who leads, bootstrapping, ids. [`tso`]: the timestamp oracle.
+//! * `regions`: regions by key, by id, by range, as far as PD knows them (`view`). `stores`: stores, and what they report.
+//! * `operators`: what PD does to regions: scatters, splits, moves of leaders and peers.
 //! * `config`: the cluster's and the global configuration, the external timestamp.
+//! * `keyspaces`; `gc`: safe points and barriers; `resource`: resource groups and token buckets.
+//! * `kv`: the keys that PD keeps, with their past. `meta` is the service that reads and writes them, [`etcd`] the part of
+//!   etcd's API that does. [`watch`]: streams that tell what changes.
+//! * [`http`]: the part of PD's HTTP API that clients, tools and tests ask. `go`: texts as Go prints them.
 //!
-//! PD keeps no regions of its own: it describes the [`Topology`], or a frozen copy of it while a test wants PD to lag.
+//! PD keeps no regions of its own: it describes the [`Topology`], or what a test lets it know of that. What only time
+//! makes happen (leases, operators, elections) happens in [`Pd::tick`], which every door calls first.
 
 mod config;
 pub mod etcd;
+mod gc;
+mod go;
 pub mod http;
+mod keyspaces;
+mod kv;
 mod members;
+mod meta;
+mod operators;
 mod regions;
-mod scatter;
+mod resource;
 mod stores;
 #[cfg(test)]
 mod tests;
 pub mod tso;
+mod view;
+pub mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tikv_proto::{metapb, methods, pdpb};
+use tikv_proto::{keyspacepb, metapb, methods, pdpb};
 
 use super::clock::Now;
 use super::region::Topology;
 use super::status::{Code, Status};
+pub use keyspaces::KeyspaceError;
 pub use regions::wire_region;
 use tso::Oracle;
+pub use watch::Watch;
+
+/// The services of a PD server.
+const SERVICES: [&[&str]; 5] = [
+    methods::pd::ALL,
+    methods::keyspace::ALL,
+    methods::meta_storage::ALL,
+    methods::resource_manager::ALL,
+    etcd::METHODS,
+];
+
+/// The streams on which each item has an answer.
+const STREAMS: [&str; 4] = [
+    methods::pd::TSO,
+    methods::pd::QUERY_REGION,
+    methods::resource_manager::ACQUIRE_TOKEN_BUCKETS,
+    etcd::LEASE_KEEP_ALIVE,
+];
 
 /// The method of this path, if a PD server knows it; not all that it knows is served.
 #[must_use]
 pub fn method(path: &str) -> Option<&'static str> {
-    methods::pd::ALL.iter().chain(etcd::METHODS).copied().find(|known| *known == path)
+    SERVICES.into_iter().flatten().copied().find(|known| *known == path)
+}
+
+/// Whether the method is a stream on which each item has an answer.
+#[must_use]
+pub fn is_stream(path: &str) -> bool {
+    STREAMS.contains(&path)
 }
 
 /// The answer to a path that no PD server knows.
 // grpc-go: server.go: handleStream
 #[must_use]
 pub fn unknown_method(path: &str) -> Status {
+    let known = |service: &str| {
+        let of_service = |path: &&&str| path.trim_start_matches('/').split('/').next() == Some(service);
+        SERVICES.into_iter().flatten().find(of_service).is_some()
+    };
     match path.trim_start_matches('/').split_once('/') {
-        Some(("pdpb.PD", _)) => Status::unimplemented(path),
+        Some((service, _)) if known(service) => Status::unimplemented(path),
         Some((service, _)) => Status::new(Code::Unimplemented, format!("unknown service {service}")),
         None => Status::new(Code::Unimplemented, format!("malformed method name: {path:?}")),
     }
@@ -79,20 +118,27 @@ pub struct Pd {
     members: Vec<Member>,
     /// The index of the member that leads; `None` during an election.
     leader: Option<usize>,
+    /// Counts leaders.
+    term: u64,
+    /// Members that are down, by index.
+    down: BTreeSet<usize>,
+    elections: members::Elections,
     /// The timestamp oracle.
     pub oracle: Oracle,
     max_peer_count: u32,
     external_timestamp: u64,
-    /// Global configuration by full path, each with the revision that wrote it.
-    settings: BTreeMap<String, (Bytes, i64)>,
-    revision: i64,
     /// The least resolved timestamp that each store has reported.
     min_resolved: BTreeMap<u64, u64>,
-    /// The last operator of a region, as `GetOperator` tells it.
-    operators: BTreeMap<u64, scatter::Operator>,
-    /// The regions as they were when PD stopped learning, if it has.
-    frozen: Option<Topology>,
-    keys: etcd::Keys,
+    /// The operator of each region that runs, or ran last.
+    operators: BTreeMap<u64, operators::Operator>,
+    /// How long each step of an operator takes.
+    operator_step: Duration,
+    lag: view::Lag,
+    keys: kv::Keys,
+    keyspaces: keyspaces::Keyspaces,
+    gc: gc::Gc,
+    groups: resource::Groups,
+    rules: http::Rules,
 }
 
 /// What a call comes with besides its body.
@@ -146,13 +192,13 @@ trait HeadedAnswer: Message + Default {
 }
 
 macro_rules! headed {
-    (requests $($request:ident)*; answers $($answer:ident)*;) => {
-        $(impl Headed for pdpb::$request {
+    (requests $($request:ty,)*; answers $($answer:ty,)*;) => {
+        $(impl Headed for $request {
             fn cluster_id(&self) -> u64 {
                 self.header.as_ref().map_or(0, |header| header.cluster_id)
             }
         })*
-        $(impl HeadedAnswer for pdpb::$answer {
+        $(impl HeadedAnswer for $answer {
             fn set_header(&mut self, header: pdpb::ResponseHeader) {
                 self.header = Some(header);
             }
@@ -162,40 +208,156 @@ macro_rules! headed {
 
 headed! {
     requests
-        GetMembersRequest GetClusterInfoRequest TsoRequest GetMinTsRequest BootstrapRequest IsBootstrappedRequest
-        AllocIdRequest IsSnapshotRecoveringRequest GetDcLocationInfoRequest SyncMaxTsRequest
-        GetStoreRequest GetAllStoresRequest PutStoreRequest ReportMinResolvedTsRequest
-        GetRegionRequest GetRegionByIdRequest ScanRegionsRequest BatchScanRegionsRequest QueryRegionRequest
-        SplitRegionsRequest SplitAndScatterRegionsRequest GetOperatorRequest
-        GetClusterConfigRequest PutClusterConfigRequest SetExternalTimestampRequest GetExternalTimestampRequest;
+        pdpb::GetMembersRequest,
+        pdpb::GetClusterInfoRequest,
+        pdpb::TsoRequest,
+        pdpb::GetMinTsRequest,
+        pdpb::BootstrapRequest,
+        pdpb::IsBootstrappedRequest,
+        pdpb::AllocIdRequest,
+        pdpb::IsSnapshotRecoveringRequest,
+        pdpb::GetDcLocationInfoRequest,
+        pdpb::SyncMaxTsRequest,
+        pdpb::GetStoreRequest,
+        pdpb::GetAllStoresRequest,
+        pdpb::PutStoreRequest,
+        pdpb::ReportMinResolvedTsRequest,
+        pdpb::GetRegionRequest,
+        pdpb::GetRegionByIdRequest,
+        pdpb::ScanRegionsRequest,
+        pdpb::BatchScanRegionsRequest,
+        pdpb::QueryRegionRequest,
+        pdpb::SplitRegionsRequest,
+        pdpb::SplitAndScatterRegionsRequest,
+        pdpb::GetOperatorRequest,
+        pdpb::GetClusterConfigRequest,
+        pdpb::PutClusterConfigRequest,
+        pdpb::SetExternalTimestampRequest,
+        pdpb::GetExternalTimestampRequest,
+        pdpb::GetGcSafePointRequest,
+        pdpb::UpdateGcSafePointRequest,
+        pdpb::UpdateServiceGcSafePointRequest,
+        pdpb::GetGcSafePointV2Request,
+        pdpb::UpdateGcSafePointV2Request,
+        pdpb::UpdateServiceSafePointV2Request,
+        pdpb::GetAllGcSafePointV2Request,
+        pdpb::AdvanceGcSafePointRequest,
+        pdpb::AdvanceTxnSafePointRequest,
+        pdpb::SetGcBarrierRequest,
+        pdpb::DeleteGcBarrierRequest,
+        pdpb::SetGlobalGcBarrierRequest,
+        pdpb::DeleteGlobalGcBarrierRequest,
+        pdpb::GetGcStateRequest,
+        pdpb::GetAllKeyspacesGcStatesRequest,
+        keyspacepb::LoadKeyspaceRequest,
+        keyspacepb::LoadKeyspaceByIdRequest,
+        keyspacepb::WatchKeyspacesRequest,
+        keyspacepb::UpdateKeyspaceStateRequest,
+        keyspacepb::GetAllKeyspacesRequest,
+    ;
     answers
-        GetMembersResponse GetClusterInfoResponse TsoResponse GetMinTsResponse BootstrapResponse
-        IsBootstrappedResponse AllocIdResponse IsSnapshotRecoveringResponse GetDcLocationInfoResponse
-        SyncMaxTsResponse GetStoreResponse GetAllStoresResponse PutStoreResponse ReportMinResolvedTsResponse
-        GetRegionResponse ScanRegionsResponse BatchScanRegionsResponse QueryRegionResponse
-        SplitRegionsResponse SplitAndScatterRegionsResponse ScatterRegionResponse GetOperatorResponse
-        GetClusterConfigResponse PutClusterConfigResponse SetExternalTimestampResponse
-        GetExternalTimestampResponse;
+        pdpb::GetMembersResponse,
+        pdpb::GetClusterInfoResponse,
+        pdpb::TsoResponse,
+        pdpb::GetMinTsResponse,
+        pdpb::BootstrapResponse,
+        pdpb::IsBootstrappedResponse,
+        pdpb::AllocIdResponse,
+        pdpb::IsSnapshotRecoveringResponse,
+        pdpb::GetDcLocationInfoResponse,
+        pdpb::SyncMaxTsResponse,
+        pdpb::GetStoreResponse,
+        pdpb::GetAllStoresResponse,
+        pdpb::PutStoreResponse,
+        pdpb::ReportMinResolvedTsResponse,
+        pdpb::GetRegionResponse,
+        pdpb::ScanRegionsResponse,
+        pdpb::BatchScanRegionsResponse,
+        pdpb::QueryRegionResponse,
+        pdpb::SplitRegionsResponse,
+        pdpb::SplitAndScatterRegionsResponse,
+        pdpb::ScatterRegionResponse,
+        pdpb::GetOperatorResponse,
+        pdpb::GetClusterConfigResponse,
+        pdpb::PutClusterConfigResponse,
+        pdpb::SetExternalTimestampResponse,
+        pdpb::GetExternalTimestampResponse,
+        pdpb::GetGcSafePointResponse,
+        pdpb::UpdateGcSafePointResponse,
+        pdpb::UpdateServiceGcSafePointResponse,
+        pdpb::GetGcSafePointV2Response,
+        pdpb::UpdateGcSafePointV2Response,
+        pdpb::UpdateServiceSafePointV2Response,
+        pdpb::GetAllGcSafePointV2Response,
+        pdpb::AdvanceGcSafePointResponse,
+        pdpb::AdvanceTxnSafePointResponse,
+        pdpb::SetGcBarrierResponse,
+        pdpb::DeleteGcBarrierResponse,
+        pdpb::SetGlobalGcBarrierResponse,
+        pdpb::DeleteGlobalGcBarrierResponse,
+        pdpb::GetGcStateResponse,
+        pdpb::GetAllKeyspacesGcStatesResponse,
+        keyspacepb::LoadKeyspaceResponse,
+        keyspacepb::UpdateKeyspaceStateResponse,
+        keyspacepb::GetAllKeyspacesResponse,
+    ;
 }
 
 impl Pd {
     /// PD of cluster `cluster_id`; the first of `members` leads.
     #[must_use]
     pub fn new(cluster_id: u64, members: Vec<Member>, max_peer_count: u32) -> Self {
-        Self {
+        let mut pd = Self {
             cluster_id,
             leader: (!members.is_empty()).then_some(0),
+            term: 1,
+            down: BTreeSet::new(),
+            elections: members::Elections::default(),
             members,
             oracle: Oracle::default(),
             max_peer_count,
             external_timestamp: 0,
-            settings: BTreeMap::new(),
-            revision: 1,
             min_resolved: BTreeMap::new(),
             operators: BTreeMap::new(),
-            frozen: None,
-            keys: etcd::Keys::default(),
+            operator_step: Duration::ZERO,
+            lag: view::Lag::default(),
+            keys: kv::Keys::default(),
+            keyspaces: keyspaces::Keyspaces::default(),
+            gc: gc::Gc::default(),
+            groups: resource::Groups::default(),
+            rules: http::Rules::new(max_peer_count),
+        };
+        pd.add_default_groups();
+        pd
+    }
+
+    /// What PD does once when a cluster begins, at `now`: it makes the keyspace `DEFAULT`, and splits the regions at its
+    /// bounds if clients use keyspaces (API version 2).
+    pub fn bootstrap_keyspaces(&mut self, topology: &mut Topology, now: Now, split: bool) {
+        self.add_default_keyspace(now);
+        if split {
+            keyspaces::split_for(topology, keyspaces::DEFAULT_KEYSPACE);
         }
+    }
+
+    /// The revision of PD's keys; it moves whenever a stream that watches may have something to tell.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.keys.revision()
+    }
+
+    /// Makes happen what is due by `now`.
+    pub fn tick(&mut self, topology: &mut Topology, now: Now) {
+        self.keys.expire(now);
+        self.run_operators(topology, now);
+        self.elect(topology, now);
+    }
+
+    /// When time alone will make something happen.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Now> {
+        let due = [self.keys.next_expiry(), self.next_operator_step(), self.next_election()];
+        due.into_iter().flatten().min()
     }
 
     /// The cluster's id.
@@ -216,22 +378,13 @@ impl Pd {
         self.leader
     }
 
-    /// Makes the `member`th PD the leader; `None`, or one that is not there, leaves PD without a leader.
-    pub fn set_leader(&mut self, member: Option<usize>) {
-        self.leader = member.filter(|&index| index < self.members.len());
-    }
-
-    /// From now on PD describes `regions` as they are here, whatever becomes of them; `None`: it knows all again.
-    pub fn freeze_regions(&mut self, regions: Option<Topology>) {
-        self.frozen = regions;
-    }
-
     /// Answers one request of the method `path`: a unary call, or one item of a stream, which an error ends.
     ///
     /// # Errors
     /// The status that the call or the stream ends with.
     pub fn call(&mut self, asked: Asked<'_>, path: &str, body: Bytes) -> Result<Bytes, Status> {
-        use methods::pd as m;
+        use methods::{keyspace as k, pd as m};
+        self.tick(asked.topology, asked.now);
         match path {
             m::TSO => self.led(asked, body, Self::tso),
             m::GET_REGION => self.read(asked, body, Self::region_of_key),
@@ -261,9 +414,31 @@ impl Pd {
             m::PUT_CLUSTER_CONFIG => self.led(asked, body, Self::put_cluster_config),
             m::SET_EXTERNAL_TIMESTAMP => self.led(asked, body, Self::set_external_timestamp),
             m::GET_EXTERNAL_TIMESTAMP => self.led(asked, body, Self::get_external_timestamp),
+            m::GET_GC_SAFE_POINT => self.led(asked, body, Self::get_gc_safe_point),
+            m::UPDATE_GC_SAFE_POINT => self.led(asked, body, Self::update_gc_safe_point),
+            m::UPDATE_SERVICE_GC_SAFE_POINT => self.led(asked, body, Self::update_service_safe_point),
+            m::GET_GC_SAFE_POINT_V2 => self.led(asked, body, Self::get_gc_safe_point_v2),
+            m::UPDATE_GC_SAFE_POINT_V2 => self.led(asked, body, Self::update_gc_safe_point_v2),
+            m::UPDATE_SERVICE_SAFE_POINT_V2 => self.led(asked, body, Self::update_service_safe_point_v2),
+            m::GET_ALL_GC_SAFE_POINT_V2 => self.led(asked, body, Self::all_gc_safe_points_v2),
+            m::ADVANCE_GC_SAFE_POINT => self.led(asked, body, Self::advance_gc_safe_point),
+            m::ADVANCE_TXN_SAFE_POINT => self.led(asked, body, Self::advance_txn_safe_point),
+            m::SET_GC_BARRIER => self.led(asked, body, Self::set_gc_barrier),
+            m::DELETE_GC_BARRIER => self.led(asked, body, Self::delete_gc_barrier),
+            m::SET_GLOBAL_GC_BARRIER => self.led(asked, body, Self::set_global_gc_barrier),
+            m::DELETE_GLOBAL_GC_BARRIER => self.led(asked, body, Self::delete_global_gc_barrier),
+            m::GET_GC_STATE => self.led(asked, body, Self::get_gc_state),
+            m::GET_ALL_KEYSPACES_GC_STATES => self.led(asked, body, Self::get_all_gc_states),
+            k::LOAD_KEYSPACE => self.led(asked, body, Self::load_keyspace),
+            k::LOAD_KEYSPACE_BY_ID => self.led(asked, body, Self::load_keyspace_by_id),
+            k::UPDATE_KEYSPACE_STATE => self.led(asked, body, Self::update_keyspace_state),
+            k::GET_ALL_KEYSPACES => self.led(asked, body, Self::all_keyspaces),
+            k::LOOKUP_KEYSPACE => Err(keyspaces::not_implemented(path)),
             m::STORE_GLOBAL_CONFIG => self.store_settings(decode(&body)?).map(|answer| encode(&answer)),
             m::LOAD_GLOBAL_CONFIG => self.load_settings(&decode(&body)?).map(|answer| encode(&answer)),
-            _ => self.etcd(asked.member, path, &body),
+            _ if methods::meta_storage::ALL.contains(&path) => self.meta(&asked, path, &body),
+            _ if methods::resource_manager::ALL.contains(&path) => self.resource(&asked, path, &body),
+            _ => self.etcd(&asked, path, &body),
         }
     }
 
@@ -275,11 +450,9 @@ impl Pd {
         body: Bytes,
         method: fn(&mut Self, &mut Asked<'_>, Q) -> Answer<A>,
     ) -> Result<Bytes, Status> {
-        if self.leader != Some(asked.member) {
-            return Err(Status::new(Code::Unavailable, "not leader"));
-        }
+        self.check_leads(asked.member)?;
         let request: Q = decode(&body)?;
-        self.check_cluster(&request)?;
+        self.check_cluster(request.cluster_id())?;
         let answer = method(self, &mut asked, request);
         self.headed(answer)
     }
@@ -299,7 +472,7 @@ impl Pd {
             return Err(Status::new(Code::Unavailable, "not leader and follower handling not allowed"));
         }
         let request: Q = decode(&body)?;
-        self.check_cluster(&request)?;
+        self.check_cluster(request.cluster_id())?;
         let mut asked = asked;
         let answer = method(self, &mut asked, request);
         self.headed(answer)
@@ -316,8 +489,12 @@ impl Pd {
         self.headed(answer)
     }
 
-    fn check_cluster(&self, request: &impl Headed) -> Result<(), Status> {
-        let (need, got) = (self.cluster_id, request.cluster_id());
+    fn check_leads(&self, member: usize) -> Result<(), Status> {
+        if self.leader == Some(member) { Ok(()) } else { Err(Status::new(Code::Unavailable, "not leader")) }
+    }
+
+    fn check_cluster(&self, got: u64) -> Result<(), Status> {
+        let need = self.cluster_id;
         if need == got {
             return Ok(());
         }
@@ -325,9 +502,13 @@ impl Pd {
         Err(Status::new(Code::FailedPrecondition, message))
     }
 
+    fn header(&self, error: Option<pdpb::Error>) -> pdpb::ResponseHeader {
+        pdpb::ResponseHeader { cluster_id: self.cluster_id, error }
+    }
+
     /// Puts the header on an answer.
     fn headed<A: HeadedAnswer>(&self, answer: Answer<A>) -> Result<Bytes, Status> {
-        let mut header = pdpb::ResponseHeader { cluster_id: self.cluster_id, error: None };
+        let mut header = self.header(None);
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(HeaderError::Status(status)) => return Err(status),
@@ -338,11 +519,6 @@ impl Pd {
         };
         answer.set_header(header);
         Ok(encode(&answer))
-    }
-
-    /// The regions as PD knows them.
-    fn known<'a>(&'a self, asked: &'a Asked<'_>) -> &'a Topology {
-        self.frozen.as_ref().unwrap_or(asked.topology)
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tikv_proto::{metapb, pdpb};
 
+use super::view::View;
 use super::{Answer, Asked, HeaderError, Pd, unknown, wire_peer};
 use crate::model::region::{Region, Topology};
 
@@ -16,7 +17,7 @@ impl Pd {
         asked: &mut Asked<'_>,
         request: pdpb::GetRegionRequest,
     ) -> Answer<pdpb::GetRegionResponse> {
-        self.one(asked, |regions| regions.region_at(&request.region_key))
+        self.one(asked, request.need_buckets, |known| known.region_at(&request.region_key))
     }
 
     pub(super) fn region_before_key(
@@ -24,7 +25,7 @@ impl Pd {
         asked: &mut Asked<'_>,
         request: pdpb::GetRegionRequest,
     ) -> Answer<pdpb::GetRegionResponse> {
-        self.one(asked, |regions| regions.region_before(&request.region_key))
+        self.one(asked, request.need_buckets, |known| known.region_before(&request.region_key))
     }
 
     pub(super) fn region_of_id(
@@ -32,23 +33,32 @@ impl Pd {
         asked: &mut Asked<'_>,
         request: pdpb::GetRegionByIdRequest,
     ) -> Answer<pdpb::GetRegionResponse> {
-        self.one(asked, |regions| regions.region(request.region_id))
+        self.one(asked, request.need_buckets, |known| known.region(request.region_id))
     }
 
-    fn one(
-        &self,
-        asked: &Asked<'_>,
-        find: impl FnOnce(&Topology) -> Option<&Region>,
+    fn one<'a>(
+        &'a self,
+        asked: &'a Asked<'_>,
+        need_buckets: bool,
+        find: impl FnOnce(View<'a>) -> Option<&'a Region>,
     ) -> Answer<pdpb::GetRegionResponse> {
-        if let Some(region) = find(self.known(asked)) {
-            let (region, leader) = (Some(wire_region(region)), wire_leader(region));
-            return Ok(pdpb::GetRegionResponse { region, leader, ..Default::default() });
+        let known = self.view(asked.topology);
+        let leads = self.leader == Some(asked.member);
+        if let Some(region) = find(known) {
+            return Ok(pdpb::GetRegionResponse {
+                header: None,
+                region: Some(wire_region(region)),
+                leader: known.leader(region).as_ref().map(wire_peer),
+                down_peers: known.down(region, asked.now),
+                pending_peers: known.pending(region),
+                // A follower does not learn buckets.
+                buckets: known.buckets(region).filter(|_| need_buckets && leads).cloned(),
+            });
         }
-        if self.leader == Some(asked.member) {
+        if leads {
             return Ok(pdpb::GetRegionResponse::default());
         }
-        // A follower may know less than the leader, so it must not answer that there is none.
-        Err(HeaderError::Header(pdpb::ErrorType::RegionNotFound, String::new()))
+        region_not_found()
     }
 
     pub(super) fn query_regions(
@@ -56,8 +66,16 @@ impl Pd {
         asked: &mut Asked<'_>,
         request: pdpb::QueryRegionRequest,
     ) -> Answer<pdpb::QueryRegionResponse> {
-        let known = self.known(asked);
+        let known = self.view(asked.topology);
+        let need_buckets = request.need_buckets && self.leader == Some(asked.member);
         let mut regions_by_id = BTreeMap::new();
+        let described = |region: &Region| pdpb::RegionResponse {
+            region: Some(wire_region(region)),
+            leader: known.leader(region).as_ref().map(wire_peer),
+            down_peers: known.down(region, asked.now),
+            pending_peers: known.pending(region),
+            buckets: known.buckets(region).filter(|_| need_buckets).cloned(),
+        };
         let mut told = |region: Option<&Region>| {
             let Some(region) = region else { return 0 };
             regions_by_id.entry(region.id).or_insert_with(|| described(region));
@@ -77,48 +95,54 @@ impl Pd {
         asked: &mut Asked<'_>,
         request: pdpb::ScanRegionsRequest,
     ) -> Answer<pdpb::ScanRegionsResponse> {
+        let known = self.view(asked.topology);
         let mut answer = pdpb::ScanRegionsResponse::default();
-        for region in
-            in_range(self.known(asked), &request.start_key, &request.end_key).take(limit(request.limit))
-        {
-            answer.region_metas.push(wire_region(region));
-            answer.leaders.push(leader_or_none(region));
-            answer.regions.push(extended(region));
+        for region in known.in_range(&request.start_key, &request.end_key).take(limit(request.limit)) {
+            let extended = known.extended(region, asked.now, false);
+            answer.region_metas.extend(extended.region.clone());
+            answer.leaders.extend(extended.leader);
+            answer.regions.push(extended);
+        }
+        if answer.regions.is_empty() && self.leader != Some(asked.member) {
+            return region_not_found();
         }
         Ok(answer)
     }
 
-    // PD: server/grpc_service.go: BatchScanRegions; pkg/core/region.go: BatchScanRegions
+    // PD: server/grpc_service.go: BatchScanRegions; pkg/core/region.go: BatchScanRegions, scanRegion
     pub(super) fn batch_scan_regions(
         &mut self,
         asked: &mut Asked<'_>,
         request: pdpb::BatchScanRegionsRequest,
     ) -> Answer<pdpb::BatchScanRegionsResponse> {
         check_ranges(&request.ranges)?;
-        let known = self.known(asked);
+        let known = self.view(asked.topology);
+        let limit = limit(request.limit);
         let mut found: Vec<&Region> = Vec::new();
-        for range in &request.ranges {
-            for region in in_range(known, &range.start_key, &range.end_key) {
-                // Ranges are sorted, so a region met twice was met last.
-                if found.last().is_none_or(|last| last.id != region.id) {
-                    found.push(region);
-                }
+        for range in merged(&request.ranges) {
+            let regions: Vec<&Region> =
+                known.in_range(&range.start_key, &range.end_key).take(limit).collect();
+            if request.contain_all_key_range
+                && let Some(hole) = hole(&range, &regions, regions.len() >= limit)
+            {
+                let kind = pdpb::ErrorType::RegionsNotContainAllKeyRange;
+                return Err(HeaderError::Header(kind, hole));
+            }
+            // Ranges are sorted, so a region met twice was met last.
+            let twice = found.last().zip(regions.first()).is_some_and(|(last, first)| last.id == first.id);
+            found.extend(regions.into_iter().skip(usize::from(twice)));
+            if found.len() >= limit {
+                break;
             }
         }
-        found.truncate(limit(request.limit));
-        Ok(pdpb::BatchScanRegionsResponse {
-            header: None,
-            regions: found.into_iter().map(extended).collect(),
-        })
-    }
-
-    pub(super) fn split_regions(
-        &mut self,
-        asked: &mut Asked<'_>,
-        request: pdpb::SplitRegionsRequest,
-    ) -> Answer<pdpb::SplitRegionsResponse> {
-        let (finished_percentage, regions_id) = split_at(asked.topology, &request.split_keys);
-        Ok(pdpb::SplitRegionsResponse { header: None, finished_percentage, regions_id })
+        found.truncate(limit);
+        let buckets = request.need_buckets && self.leader == Some(asked.member);
+        let regions: Vec<_> =
+            found.into_iter().map(|region| known.extended(region, asked.now, buckets)).collect();
+        if regions.is_empty() && self.leader != Some(asked.member) {
+            return region_not_found();
+        }
+        Ok(pdpb::BatchScanRegionsResponse { header: None, regions })
     }
 }
 
@@ -138,25 +162,64 @@ pub(super) fn split_at(topology: &mut Topology, keys: &[Bytes]) -> (u64, Vec<u64
     (u64::try_from(percent).unwrap_or(100), new)
 }
 
+/// What a follower answers instead of nothing: it may know less than the leader.
+fn region_not_found<T>() -> Answer<T> {
+    Err(HeaderError::Header(pdpb::ErrorType::RegionNotFound, "region not found".to_owned()))
+}
+
 /// Ranges must be sorted and must not overlap; an empty end is the end of all keys.
 fn check_ranges(ranges: &[pdpb::KeyRange]) -> Answer<()> {
-    if ranges.iter().any(|range| !range.end_key.is_empty() && range.start_key > range.end_key) {
-        return unknown("invalid key range, start key > end key");
-    }
-    // PD compares only with an end that is there: a range without one hides what follows it.
-    let overlaps = |pair: &[pdpb::KeyRange]| matches!(pair, [left, right] if !left.end_key.is_empty() && left.end_key > right.start_key);
-    if ranges.windows(2).any(overlaps) {
-        return unknown("invalid key range, ranges overlapped");
+    let mut last: Option<&pdpb::KeyRange> = None;
+    for range in ranges {
+        // PD compares only with an end that is there: a range without one hides what follows it.
+        if last.is_some_and(|last| range.start_key < last.end_key) {
+            return unknown("invalid key range, ranges overlapped");
+        }
+        if !range.end_key.is_empty() && range.start_key > range.end_key {
+            return unknown("invalid key range, start key > end key");
+        }
+        last = Some(range);
     }
     Ok(())
 }
 
-/// The regions that hold keys of `start..end`; an empty `end` is the end of all keys.
-fn in_range<'a>(known: &'a Topology, start: &'a [u8], end: &'a [u8]) -> impl Iterator<Item = &'a Region> {
-    let empty = !end.is_empty() && start >= end;
-    known
-        .regions_from(start)
-        .take_while(move |region| !empty && (end.is_empty() || region.start.as_ref() < end))
+/// Ranges that touch become one.
+// PD: pkg/utils/keyutil/keyrange.go: Merge
+fn merged(ranges: &[pdpb::KeyRange]) -> Vec<pdpb::KeyRange> {
+    let mut merged: Vec<pdpb::KeyRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if !last.end_key.is_empty() && last.end_key == range.start_key => {
+                last.end_key = range.end_key.clone();
+            }
+            _ => merged.push(range.clone()),
+        }
+    }
+    merged
+}
+
+/// Where `regions` leave keys of `range` out, in PD's words; what a limit has cut off is no hole.
+fn hole(range: &pdpb::KeyRange, regions: &[&Region], cut: bool) -> Option<String> {
+    let whole =
+        format!("[PD:region:ErrRegionNotAdjacent]key range[{:x}, {:x})", range.start_key, range.end_key);
+    let nothing = Bytes::new();
+    let (mut last_start, mut last_end) = (&nothing, &range.start_key);
+    for region in regions {
+        if !last_end.is_empty() && !region.start.is_empty() && region.start > *last_end {
+            return Some(format!(
+                "{whole} found a hole region between region[{last_start:x}, {last_end:x}) and region[{:x}, {:x})",
+                region.start, region.end
+            ));
+        }
+        (last_start, last_end) = (&region.start, &region.end);
+    }
+    let ends = !range.end_key.is_empty() && !last_end.is_empty() && *last_end < range.end_key;
+    (ends && !cut).then(|| {
+        format!(
+            "{whole} found a hole region in the last, the last scanned region is [{last_start:x}, {last_end:x}), [{last_end:x}, {:x}) is missing",
+            range.end_key
+        )
+    })
 }
 
 /// A limit of none or less means all.
@@ -175,23 +238,4 @@ pub fn wire_region(region: &Region) -> metapb::Region {
         peers: region.peers.iter().map(wire_peer).collect(),
         ..Default::default()
     }
-}
-
-fn wire_leader(region: &Region) -> Option<metapb::Peer> {
-    region.leader_peer().as_ref().map(wire_peer)
-}
-
-/// A region's leader in a list, where one that has none has a peer with id 0.
-fn leader_or_none(region: &Region) -> metapb::Peer {
-    wire_leader(region).unwrap_or_default()
-}
-
-fn extended(region: &Region) -> pdpb::Region {
-    let leader = Some(leader_or_none(region));
-    pdpb::Region { region: Some(wire_region(region)), leader, ..Default::default() }
-}
-
-fn described(region: &Region) -> pdpb::RegionResponse {
-    let (meta, leader) = (Some(wire_region(region)), wire_leader(region));
-    pdpb::RegionResponse { region: meta, leader, ..Default::default() }
 }

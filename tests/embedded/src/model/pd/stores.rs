@@ -3,7 +3,7 @@
 use tikv_proto::{metapb, pdpb, replication_modepb};
 
 use super::{Answer, Asked, HeaderError, Pd, unknown};
-use crate::model::region::{Store, StoreState};
+use crate::model::region::{Store, StoreState, Topology, TopologyError};
 use crate::model::status::Status;
 
 impl Pd {
@@ -17,7 +17,7 @@ impl Pd {
             return unknown(format!("invalid store ID {id}, not found"));
         };
         let stats = Some(pdpb::StoreStats { store_id: id, ..Default::default() });
-        Ok(pdpb::GetStoreResponse { header: None, store: Some(wire_store(store, asked)), stats })
+        Ok(pdpb::GetStoreResponse { header: None, store: Some(wire_store(self, store, asked)), stats })
     }
 
     pub(super) fn stores(
@@ -27,7 +27,8 @@ impl Pd {
     ) -> Answer<pdpb::GetAllStoresResponse> {
         let wanted =
             |store: &&Store| !request.exclude_tombstone_stores || store.state != StoreState::Tombstone;
-        let stores = asked.topology.stores().filter(wanted).map(|store| wire_store(store, asked)).collect();
+        let stores =
+            asked.topology.stores().filter(wanted).map(|store| wire_store(self, store, asked)).collect();
         Ok(pdpb::GetAllStoresResponse { header: None, stores })
     }
 
@@ -44,7 +45,7 @@ impl Pd {
         let live = |other: &&Store| other.id != store.id && other.state != StoreState::Tombstone;
         let namesake = asked.topology.stores().filter(live).find(|other| other.address == store.address);
         if let Some(other) = namesake {
-            let other = go_text(&wire_store(other, asked));
+            let other = go_text(&wire_store(self, other, asked));
             let new = go_text(&store);
             return unknown(format!("duplicated store address: {new}, already registered by {other}"));
         }
@@ -84,16 +85,57 @@ impl Pd {
     }
 }
 
-fn wire_store(store: &Store, asked: &Asked<'_>) -> metapb::Store {
+impl Pd {
+    /// Removes a store as an operator does: it is offline until no region has a peer on it, and a tombstone then; one
+    /// without regions is one at once.
+    ///
+    /// # Errors
+    /// No such store.
+    pub fn remove_store(&mut self, topology: &mut Topology, store: u64) -> Result<(), TopologyError> {
+        let tombstone =
+            topology.store(store).ok_or(TopologyError::NoStore { store })?.state == StoreState::Tombstone;
+        if !tombstone {
+            topology.update_store(store, |store| store.state = StoreState::Offline)?;
+            self.bury_empty_stores(topology);
+        }
+        Ok(())
+    }
+
+    /// Makes tombstones of the stores that are being removed and have no peer any more.
+    pub fn bury_empty_stores(&mut self, topology: &mut Topology) {
+        let offline = topology.stores().filter(|store| store.state == StoreState::Offline);
+        let empty: Vec<u64> = offline
+            .map(|store| store.id)
+            .filter(|&store| topology.regions().all(|region| region.peer_on(store).is_none()))
+            .collect();
+        for store in empty {
+            // It has just been seen.
+            drop(topology.update_store(store, |store| store.state = StoreState::Tombstone));
+            self.lag.silent.remove(&store);
+            self.min_resolved.remove(&store);
+        }
+    }
+
+    /// What `store` has reported as its least resolved timestamp; `None`: nothing.
+    pub fn set_min_resolved_ts(&mut self, store: u64, ts: Option<u64>) {
+        match ts {
+            Some(ts) => self.min_resolved.insert(store, ts),
+            None => self.min_resolved.remove(&store),
+        };
+    }
+}
+
+fn wire_store(pd: &Pd, store: &Store, asked: &Asked<'_>) -> metapb::Store {
     let (state, node_state) = match store.state {
         StoreState::Up => (metapb::StoreState::Up, metapb::NodeState::Serving),
         StoreState::Offline => (metapb::StoreState::Offline, metapb::NodeState::Removing),
         StoreState::Tombstone => (metapb::StoreState::Tombstone, metapb::NodeState::Removed),
     };
     let labels = store.labels.iter().cloned().map(|(key, value)| metapb::StoreLabel { key, value });
-    // Stores of this process beat as long as the clock goes; one that was only registered never did. The beat is told
+    // Stores of this process beat unless they are silent; one that was only registered never did. The beat is told
     // in nanoseconds since the epoch.
-    let beat = if store.started_unix_s > 0 { asked.now.unix_nanos() } else { 0 };
+    let heard = pd.silent_since(store.id).unwrap_or(asked.now);
+    let beat = if store.started_unix_s > 0 { heard.unix_nanos() } else { 0 };
     let own = |address: &str| if store.started_unix_s > 0 { address.to_owned() } else { String::new() };
     metapb::Store {
         id: store.id,

@@ -21,11 +21,22 @@ const LOGICAL_END: u32 = 1 << LOGICAL_BITS;
 // PD: server/config/config.go: DefaultTSOUpdatePhysicalInterval
 const STEP_MS: u64 = 50;
 
-/// The oracle's state: the last timestamp that it gave out.
+/// The leader stores how far it may go ahead, so many milliseconds at a time.
+// PD: server/config/config.go: DefaultTSOSaveInterval
+const WINDOW_MS: u64 = 3_000;
+/// A new leader begins so much above what the old one has stored.
+// PD: pkg/tso/tso.go: updateTimestampGuard
+const GUARD_MS: u64 = 1;
+
+/// The oracle's state: the last timestamp that it gave out, and below which ones it may go on without storing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
     physical_ms: u64,
     logical: u32,
+    /// Physical parts below this one may have been given out.
+    window_ms: u64,
+    /// A new leader has still to begin.
+    new_leader: bool,
 }
 
 impl Oracle {
@@ -42,15 +53,23 @@ impl Oracle {
         if count >= LOGICAL_END {
             return Err(failed("generate tso maximum number of retries exceeded"));
         }
-        let clock_ms = now.unix_ms() / STEP_MS * STEP_MS;
+        let clock_ms = if self.new_leader {
+            now.unix_ms().max(self.window_ms.saturating_add(GUARD_MS))
+        } else {
+            now.unix_ms() / STEP_MS * STEP_MS
+        };
+        self.new_leader = false;
         if clock_ms > self.physical_ms {
-            *self = Self { physical_ms: clock_ms, logical: 0 };
+            (self.physical_ms, self.logical) = (clock_ms, 0);
         }
         // Both are below 2^18, their sum fits.
         if self.logical + count >= LOGICAL_END {
-            *self = Self { physical_ms: self.physical_ms + 1, logical: 0 };
+            (self.physical_ms, self.logical) = (self.physical_ms.saturating_add(1), 0);
         }
         self.logical += count;
+        if self.physical_ms.saturating_add(GUARD_MS) >= self.window_ms {
+            self.window_ms = self.physical_ms.saturating_add(WINDOW_MS);
+        }
         Ok((self.physical_ms, self.logical))
     }
 
@@ -63,7 +82,12 @@ impl Oracle {
     /// Moves ahead by `ms` milliseconds; the clock catches up in time.
     pub fn jump(&mut self, now: Now, ms: u64) {
         let physical_ms = self.physical_ms.max(now.unix_ms()).saturating_add(ms);
-        *self = Self { physical_ms, logical: 0 };
+        (self.physical_ms, self.logical) = (physical_ms, 0);
+    }
+
+    /// Another member leads: it knows only what the old one has stored, and begins above that.
+    pub(super) fn reload(&mut self) {
+        self.new_leader = true;
     }
 }
 
@@ -117,6 +141,20 @@ mod tests {
         }
         assert_eq!(oracle.draw(at(109), 1), Ok((100, 1)), "the clock has caught up");
         assert_eq!(oracle.draw(at(149), 1), Ok((100, 2)), "within the step");
+    }
+
+    #[test]
+    fn a_new_leader_begins_above_all_that_the_old_one_may_have_given_out() {
+        let mut oracle = Oracle::default();
+        assert_eq!(oracle.draw(at(10_000), 1), Ok((10_000, 1)));
+        oracle.reload();
+        assert_eq!(oracle.draw(at(10_010), 1), Ok((13_001, 1)), "the window of 3 s, and the guard");
+        assert_eq!(oracle.draw(at(12_000), 5), Ok((13_001, 6)), "until the clock has caught up");
+        oracle.reload();
+        assert_eq!(oracle.draw(at(20_000), 1), Ok((20_000, 1)), "the clock is beyond the window");
+        oracle.reload();
+        oracle.reload();
+        assert_eq!(oracle.draw(at(20_000), 1), Ok((23_001, 1)), "once, however often leaders changed");
     }
 
     #[test]

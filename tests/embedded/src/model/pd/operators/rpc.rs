@@ -1,27 +1,22 @@
-//! Scattering, and the operators that would do it.
+//! The calls that split and scatter regions, and that ask what PD does to one.
 //!
-//! A scatter is done at once: the leaders of the regions are spread over their stores by region id, so that the
-//! outcome depends on the regions alone. The operator is remembered as a finished one.
+//! A scatter spreads the leaders of its regions over their stores by region id, so that the outcome depends on the
+//! regions alone.
 
 use bytes::Bytes;
 use prost::Message;
 use tikv_proto::pdpb;
 
-use super::regions::split_at;
-use super::{Answer, Asked, Headed, HeaderError, Pd};
+use super::super::regions::split_at;
+use super::super::{Answer, Asked, Headed, HeaderError, Pd};
+use super::Step;
+use crate::model::clock::Now;
 use crate::model::region::Topology;
 use crate::model::status::Status;
 
-/// The last operator of a region.
-#[derive(Clone, Debug)]
-pub(super) struct Operator {
-    desc: &'static str,
-    kind: &'static str,
-}
-
 /// `ScatterRegionRequest` with the deprecated single region, which the schema of this project leaves out.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ScatterRequest {
+pub(in crate::model::pd) struct ScatterRequest {
     #[prost(message, optional, tag = "1")]
     header: Option<pdpb::RequestHeader>,
     #[prost(uint64, tag = "2")]
@@ -38,7 +33,7 @@ impl Headed for ScatterRequest {
 
 impl Pd {
     // PD: server/grpc_service.go: ScatterRegion
-    pub(super) fn scatter(
+    pub(in crate::model::pd) fn scatter(
         &mut self,
         asked: &mut Asked<'_>,
         request: ScatterRequest,
@@ -50,20 +45,40 @@ impl Pd {
                 let message = "region %d not found".to_owned();
                 return Err(HeaderError::Header(pdpb::ErrorType::RegionNotFound, message));
             }
-            self.spread(asked.topology, &[id]);
+            self.spread(asked.topology, asked.now, &[id]);
             return Ok(pdpb::ScatterRegionResponse { finished_percentage: 100, ..Default::default() });
         }
-        let (known, failed): (Vec<u64>, Vec<u64>) =
-            request.regions_id.iter().partition(|&&id| asked.topology.region(id).is_some());
-        if known.is_empty() {
-            return Err(Status::unknown("[PD:region:ErrRegionNotFound]region %v not found").into());
-        }
-        self.spread(asked.topology, &known);
-        let finished_percentage = percent(known.len(), request.regions_id.len());
-        Ok(pdpb::ScatterRegionResponse { header: None, finished_percentage, failed_regions_id: failed })
+        let (finished_percentage, failed_regions_id) =
+            self.scatter_all(asked.topology, asked.now, &request.regions_id)?;
+        Ok(pdpb::ScatterRegionResponse { header: None, finished_percentage, failed_regions_id })
     }
 
-    pub(super) fn split_and_scatter(
+    /// Scatters regions; returns how many per cent of them, and the ids that there are none of.
+    pub(in crate::model::pd) fn scatter_all(
+        &mut self,
+        topology: &mut Topology,
+        now: Now,
+        ids: &[u64],
+    ) -> Result<(u64, Vec<u64>), Status> {
+        let (known, failed): (Vec<u64>, Vec<u64>) =
+            ids.iter().partition(|&&id| topology.region(id).is_some());
+        if known.is_empty() {
+            return Err(Status::unknown("[PD:region:ErrRegionNotFound]region %v not found"));
+        }
+        self.spread(topology, now, &known);
+        Ok((percent(known.len(), ids.len()), failed))
+    }
+
+    pub(in crate::model::pd) fn split_regions(
+        &mut self,
+        asked: &mut Asked<'_>,
+        request: pdpb::SplitRegionsRequest,
+    ) -> Answer<pdpb::SplitRegionsResponse> {
+        let (finished_percentage, regions_id) = split_at(asked.topology, &request.split_keys);
+        Ok(pdpb::SplitRegionsResponse { header: None, finished_percentage, regions_id })
+    }
+
+    pub(in crate::model::pd) fn split_and_scatter(
         &mut self,
         asked: &mut Asked<'_>,
         request: pdpb::SplitAndScatterRegionsRequest,
@@ -72,7 +87,7 @@ impl Pd {
         if regions_id.is_empty() {
             return Err(Status::unknown("[PD:scatter:ErrEmptyRegion]empty region").into());
         }
-        self.spread(asked.topology, &regions_id);
+        self.spread(asked.topology, asked.now, &regions_id);
         Ok(pdpb::SplitAndScatterRegionsResponse {
             header: None,
             split_finished_percentage,
@@ -81,7 +96,7 @@ impl Pd {
         })
     }
 
-    pub(super) fn operator(
+    pub(in crate::model::pd) fn operator(
         &mut self,
         _: &mut Asked<'_>,
         request: pdpb::GetOperatorRequest,
@@ -93,21 +108,19 @@ impl Pd {
             header: None,
             region_id: request.region_id,
             desc: Bytes::from_static(operator.desc.as_bytes()),
-            status: pdpb::OperatorStatus::Success.into(),
+            status: operator.status.into(),
             kind: Bytes::from_static(operator.kind.as_bytes()),
         })
     }
 
     /// Spreads the leaders of `regions` over their stores.
-    fn spread(&mut self, topology: &mut Topology, regions: &[u64]) {
+    pub(in crate::model::pd) fn spread(&mut self, topology: &mut Topology, now: Now, regions: &[u64]) {
         for &id in regions {
             let Some(region) = topology.region(id) else { continue };
             let turn = usize::try_from(id).unwrap_or(0).checked_rem(region.peers.len()).unwrap_or(0);
-            let target = region.peers.get(turn).map(|peer| peer.store);
-            let moved = target.is_some_and(|store| topology.transfer_leader(id, store).is_ok());
-            if moved {
-                self.operators.insert(id, Operator { desc: "scatter-region", kind: "leader,region" });
-            }
+            let Some(peer) = region.peers.get(turn) else { continue };
+            let step = Step::TransferLeader(peer.store);
+            self.operate(topology, now, id, ("scatter-region", "leader"), [step]);
         }
     }
 }
