@@ -18,7 +18,7 @@ use super::command::{Answer, Command};
 use super::pd::{Asked, Pd};
 use super::region::Topology;
 use super::status::{Code, Status};
-use super::store::{Engine, Outcome};
+use super::store::{Engine, Outcome, WaitId};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
 
 /// A call to one of the cluster's servers.
@@ -105,6 +105,8 @@ pub struct Cluster {
     timers: BTreeSet<(Now, Token)>,
     /// Waiting calls by the rule that holds them.
     held: BTreeMap<RuleId, Vec<Token>>,
+    /// Calls that wait for a lock.
+    lock_waits: BTreeMap<WaitId, Token>,
     replies: VecDeque<(Token, Reply)>,
     next_token: u64,
     /// The health feedback of a store: sequence number and slow score.
@@ -164,6 +166,7 @@ impl Cluster {
             waiting: BTreeMap::new(),
             timers: BTreeSet::new(),
             held: BTreeMap::new(),
+            lock_waits: BTreeMap::new(),
             replies: VecDeque::new(),
             next_token: 0,
             health: BTreeMap::new(),
@@ -242,6 +245,21 @@ impl Cluster {
 
     /// Executes a call, past all faults.
     fn run(&mut self, now: Now, call: Call) -> Met {
+        let met = self.execute(now, call);
+        self.end_lock_waits();
+        met
+    }
+
+    /// Replies to those whose wait for a lock has ended.
+    fn end_lock_waits(&mut self) {
+        for (id, answer) in self.engine.take_finished() {
+            if let Some(token) = self.lock_waits.remove(&id) {
+                self.replies.push_back((token, Reply::Store(Box::new(Answer::Batched(answer)))));
+            }
+        }
+    }
+
+    fn execute(&mut self, now: Now, call: Call) -> Met {
         match call {
             Call::Pd { member, follower_may, path, body } => {
                 let mut asked = Asked::new(&mut self.topology, member, now);
@@ -268,6 +286,11 @@ impl Cluster {
             }
             Command::Batched(batched) => match self.engine.handle(&self.topology, store, now, batched) {
                 Outcome::Ready(answer) => Answer::Batched(answer),
+                Outcome::Waits(id) => {
+                    let token = self.token();
+                    self.lock_waits.insert(id, token);
+                    return Met::Later(token);
+                }
                 Outcome::Unimplemented => {
                     let status = Status::new(Code::Unimplemented, "the command is not served");
                     return Met::Now(Reply::Fail(status));
@@ -277,8 +300,10 @@ impl Cluster {
                 Answer::Unary(self.engine.handle_unary(&self.topology, store, now, unary))
             }
             Command::Split(ask) => Answer::Split(super::store_split::split(&mut self.topology, store, &ask)),
-            // Nobody waits: a lock that is held is answered at once.
-            Command::LockWaits(_) => Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse::default()),
+            Command::LockWaits(_) => {
+                let entries = self.engine.lock_waits(store);
+                Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse { entries, ..Default::default() })
+            }
             Command::SafeTs(ask) => {
                 let range = ask.key_range.unwrap_or_default();
                 let safe_ts =
@@ -333,7 +358,8 @@ impl Cluster {
     /// When time alone will make something happen.
     #[must_use]
     pub fn next_wake(&self) -> Option<Now> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.engine.next_wake()).min()
     }
 
     /// Makes happen what was due by `now`.
@@ -344,6 +370,8 @@ impl Cluster {
             self.timers.pop_first();
             self.resume(now, token);
         }
+        self.engine.wake(&self.topology, now);
+        self.end_lock_waits();
     }
 
     fn resume(&mut self, now: Now, token: Token) {
@@ -360,6 +388,9 @@ impl Cluster {
 
     /// A call that waits again keeps the token its caller knows.
     fn rename(&mut self, from: Token, to: Token) {
+        let same = |token: &&mut Token| **token == from;
+        let ready = self.replies.iter_mut().map(|(token, _)| token);
+        self.lock_waits.values_mut().chain(ready).filter(same).for_each(|token| *token = to);
         if let Some(waiting) = self.waiting.remove(&from) {
             self.waiting.insert(to, waiting);
         }
@@ -373,6 +404,13 @@ impl Cluster {
     /// What has become ready since it was last asked.
     pub fn take_replies(&mut self) -> VecDeque<(Token, Reply)> {
         std::mem::take(&mut self.replies)
+    }
+
+    /// Loses the pessimistic locks that only the leader of `region` knows, as its crash does.
+    pub fn lose_memory_locks(&mut self, region: u64) {
+        if let Some(region) = self.topology.region(region) {
+            self.engine.lose_memory_locks(&region.start, &region.end);
+        }
     }
 
     /// The rules that make calls fail.

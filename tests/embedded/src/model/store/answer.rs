@@ -89,6 +89,10 @@ answers! {
         told.error = Some(Box::new(error.clone().into_key_error()));
         told.pairs = vec![failed_pair(error)];
     };
+    PessimisticLockResponse => |told, error| told.errors = vec![error.into_key_error()];
+    PessimisticRollbackResponse => |told, error| told.errors = vec![error.into_key_error()];
+    FlushResponse => |told, error| told.errors = vec![error.into_key_error()];
+    BufferBatchGetResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     PrewriteResponse => |told, error| told.errors = vec![error.into_key_error()];
     CommitResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     BatchRollbackResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));

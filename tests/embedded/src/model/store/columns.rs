@@ -10,7 +10,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use super::key::EncodedKey;
-use super::records::{Lock, Write};
+use super::locks::{KeyLock, Lock};
+use super::records::Write;
 
 /// The key of a row of the `write` column; newer versions of a key sort first.
 type Version = (EncodedKey, Reverse<u64>);
@@ -20,7 +21,9 @@ type Version = (EncodedKey, Reverse<u64>);
 pub(super) struct Columns {
     /// Long values of versions, and whatever raw clients write.
     default: BTreeMap<Bytes, Bytes>,
-    lock: BTreeMap<EncodedKey, Lock>,
+    lock: BTreeMap<EncodedKey, KeyLock>,
+    /// Pessimistic locks that only the leaders know: not in the column, and gone when a leader crashes.
+    memory: BTreeMap<EncodedKey, Lock>,
     write: BTreeMap<Version, Write>,
     /// What raw clients write to the other two columns. It lies apart because it is no record: a TiKV whose
     /// transactions meet such bytes stops.
@@ -39,7 +42,10 @@ pub(super) enum Column {
 /// One change to the columns.
 #[derive(Debug)]
 pub(super) enum Change {
-    PutLock(EncodedKey, Lock),
+    /// Into the leader's memory.
+    PutMemoryLock(EncodedKey, Lock),
+    /// Into the column; it takes the place of one in memory.
+    PutLock(EncodedKey, KeyLock),
     DeleteLock(EncodedKey),
     /// By commit timestamp.
     PutWrite(EncodedKey, u64, Write),
@@ -55,10 +61,15 @@ impl Columns {
     pub(super) fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
+                Change::PutMemoryLock(key, lock) => {
+                    self.memory.insert(key, lock);
+                }
                 Change::PutLock(key, lock) => {
+                    self.memory.remove(&key);
                     self.lock.insert(key, lock);
                 }
                 Change::DeleteLock(key) => {
+                    self.memory.remove(&key);
                     self.lock.remove(&key);
                 }
                 Change::PutWrite(key, commit_ts, write) => {
@@ -77,17 +88,55 @@ impl Columns {
         }
     }
 
-    pub(super) fn lock(&self, key: &EncodedKey) -> Option<&Lock> {
-        self.lock.get(key)
+    /// What locks `key`, in memory or in the column.
+    pub(super) fn lock(&self, key: &EncodedKey) -> Option<KeyLock> {
+        let memory = self.memory.get(key).map(|lock| KeyLock::Sole(lock.clone()));
+        memory.or_else(|| self.lock.get(key).cloned())
     }
 
-    /// Locks of the keys in `[start, end)`, ascending; an empty end is open.
-    pub(super) fn locks(
+    /// The lock that a reader of `key` may have to mind: those in memory are pessimistic, and nobody reads past
+    /// pessimistic and shared ones.
+    pub(super) fn lock_to_read(&self, key: &EncodedKey) -> Option<&Lock> {
+        self.lock.get(key).and_then(KeyLock::sole)
+    }
+
+    /// The rows of the column for the keys in `[start, end)`, ascending; an empty end is open.
+    pub(super) fn stored_locks(
         &self,
         start: &Bytes,
         end: &Bytes,
-    ) -> impl DoubleEndedIterator<Item = (&EncodedKey, &Lock)> {
+    ) -> impl DoubleEndedIterator<Item = (&EncodedKey, &KeyLock)> {
         self.lock.range::<[u8], _>(span(start, end))
+    }
+
+    /// All locks of the keys in `[start, end)`, in memory or in the column, ascending; an empty end is open.
+    ///
+    /// Of a key that has both, the column's is told, as TiKV does.
+    pub(super) fn locks(&self, start: &Bytes, end: &Bytes) -> impl Iterator<Item = (EncodedKey, KeyLock)> {
+        let mut stored = self.stored_locks(start, end).peekable();
+        let mut memory = self.memory.range::<[u8], _>(span(start, end)).peekable();
+        std::iter::from_fn(move || {
+            let from_memory = match (stored.peek(), memory.peek()) {
+                (Some((stored_key, _)), Some((memory_key, _))) => memory_key < stored_key,
+                (stored, _) => stored.is_none(),
+            };
+            if from_memory {
+                return memory.next().map(|(key, lock)| (key.clone(), KeyLock::Sole(lock.clone())));
+            }
+            let (key, lock) = stored.next()?;
+            if memory.peek().is_some_and(|(other, _)| *other == key) {
+                memory.next();
+            }
+            Some((key.clone(), lock.clone()))
+        })
+    }
+
+    /// Forgets the locks in memory for the keys in `[start, end)`; an empty end is open.
+    pub(super) fn lose_memory_locks(&mut self, start: &Bytes, end: &Bytes) {
+        let keys: Vec<_> = self.memory.range::<[u8], _>(span(start, end)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.memory.remove(&key);
+        }
     }
 
     /// The long value that the transaction of `start_ts` wrote.
@@ -130,12 +179,12 @@ impl Columns {
         })
     }
 
-    /// Empties `[start, end)` of every column; an empty end is open.
+    /// Empties `[start, end)` of every column; an empty end is open. What is only in memory stays.
     pub(super) fn delete_range(&mut self, start: &Bytes, end: &Bytes) {
         for column in [Column::Default, Column::Lock, Column::Write] {
             self.raw_delete_range(column, start, end);
         }
-        let locked: Vec<_> = self.locks(start, end).map(|(key, _)| key.clone()).collect();
+        let locked: Vec<_> = self.stored_locks(start, end).map(|(key, _)| key.clone()).collect();
         for key in locked {
             self.lock.remove(&key);
         }

@@ -8,9 +8,10 @@
 use std::fmt;
 
 use bytes::Bytes;
+use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::{
-    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, DebugInfo, KeyError, LockInfo, MvccDebugInfo,
+    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, Deadlock, DebugInfo, KeyError, LockInfo, MvccDebugInfo,
     MvccInfo, PrimaryMismatch, TxnLockNotFound, TxnNotFound, WriteConflict,
 };
 
@@ -63,6 +64,27 @@ pub(super) enum TxnError {
         existing_start_ts: u64,
         existing_commit_ts: u64,
     },
+    #[error("pessimistic lock not found, {reason:?}, {start_ts} key: {}", Hex(.key))]
+    PessimisticLockNotFound { start_ts: u64, key: Bytes, reason: LockLost },
+    #[error("pessimistic lock already rollbacked, {start_ts} key: {}", Hex(.key))]
+    PessimisticLockRolledBack { start_ts: u64, key: Bytes },
+    #[error("lock type not match, {start_ts} key: {}, pessimistic: {pessimistic}", Hex(.key))]
+    LockTypeNotMatch { start_ts: u64, key: Bytes, pessimistic: bool },
+    #[error("lock_only_if_exists is set, but return_values is not, {start_ts} key: {}", Hex(.key))]
+    LockIfExistsFailed { start_ts: u64, key: Bytes },
+    #[error("deadlock: {start_ts} waits for {lock_ts}")]
+    Deadlock {
+        start_ts: u64,
+        lock_ts: u64,
+        lock_key: Bytes,
+        /// Hash of the key for which somebody waits for this transaction.
+        deadlock_key_hash: u64,
+        /// Who waits for whom; the last is the one that would close the circle.
+        wait_chain: Vec<WaitForEntry>,
+    },
+    /// A flush comes behind a newer one; no client is told.
+    #[error("flush behind a newer one on key {}", Hex(.key))]
+    GenerationOutOfOrder { key: Bytes },
     #[error("primary mismatch, the lock names another primary")]
     PrimaryMismatch(Box<LockInfo>),
     #[error("txn already committed @{commit_ts}")]
@@ -94,6 +116,19 @@ pub(super) enum TxnError {
     UnknownChecksum(i32),
     #[error("{0}")]
     Other(&'static str),
+}
+
+/// Why a pessimistic lock that should be there does not count; the names are TiKV's, clients see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockLost {
+    /// Another transaction holds the key.
+    LockTsMismatch,
+    /// There is none, and the key was written since.
+    LockMissingAmendFail,
+    /// It was granted at another timestamp than the client knows of.
+    LockForUpdateTsMismatch,
+    /// The key was never locked, and was written since.
+    NonLockKeyConflict,
 }
 
 /// Longest key in the engine, in bytes: encoded for transactions, plain for raw data.
@@ -183,6 +218,15 @@ impl TxnError {
                     assertion: assertion.into(),
                     existing_start_ts,
                     existing_commit_ts,
+                });
+            }
+            Self::Deadlock { lock_ts, lock_key, deadlock_key_hash, wait_chain, .. } => {
+                told.deadlock = Some(Deadlock {
+                    lock_ts,
+                    lock_key,
+                    deadlock_key_hash,
+                    wait_chain,
+                    ..Default::default()
                 });
             }
             Self::PrimaryMismatch(info) => {

@@ -81,7 +81,7 @@ impl Columns {
     pub(super) fn mvcc_info(&self, key: &EncodedKey) -> MvccInfo {
         let value = |(start_ts, value): (u64, &bytes::Bytes)| MvccValue { start_ts, value: value.clone() };
         MvccInfo {
-            lock: self.lock(key).map(super::records::Lock::mvcc),
+            lock: self.lock(key).as_ref().and_then(super::locks::KeyLock::mvcc),
             writes: self.writes(key, u64::MAX).map(|(commit_ts, write)| write.mvcc(commit_ts)).collect(),
             values: self.values(key).map(value).collect(),
         }

@@ -14,7 +14,7 @@ use super::columns::Columns;
 use super::error::TxnError;
 use super::key::{EncodedKey, encoded_bound};
 use super::mvcc::Version;
-use super::records::{Lock, LockKind};
+use super::locks::{Lock, LockKind};
 use super::{Engine, Place};
 
 /// What a reader sees of the columns.
@@ -27,6 +27,8 @@ struct Snapshot<'a> {
     resolved: BTreeSet<u64>,
     /// Start timestamps of transactions that are known to be committed at or before `ts`.
     committed: BTreeSet<u64>,
+    /// Newer rows are met from the oldest on.
+    backwards: bool,
     /// A follower does not know the newest commits well enough to read past the lock of a primary key.
     on_follower: bool,
 }
@@ -76,7 +78,8 @@ impl Engine {
         check_api_version(context, "scan")?;
         let place = self.admit_read(at, context, request.version)?;
         let (lower, upper) = scanned_range(&place, &request)?;
-        let snapshot = self.snapshot(&place, context, request.version);
+        let mut snapshot = self.snapshot(&place, context, request.version);
+        snapshot.backwards = request.reverse;
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let step = usize::try_from(request.sample_step.max(1)).unwrap_or(usize::MAX);
         let mut seen: usize = 0;
@@ -100,6 +103,41 @@ impl Engine {
             }
         }
         Ok(ScanResponse { pairs, ..Default::default() })
+    }
+
+    /// What a pipelined transaction has flushed of these keys.
+    pub(super) fn buffer_batch_get(
+        &mut self,
+        at: Place<'_>,
+        mut request: BufferBatchGetRequest,
+    ) -> Result<BufferBatchGetResponse, Failure> {
+        let context = request.context.as_ref();
+        check_api_version(context, "buffer_batch_get")?;
+        let place = self.admit_read(at, context, request.version)?;
+        request.keys.sort();
+        request.keys.dedup();
+        let mut pairs = Vec::new();
+        for user in request.keys {
+            let key = EncodedKey::of(&user);
+            if let Err(error) = place.check_point(key.as_bytes()) {
+                pairs.push(failed_pair(error));
+                continue;
+            }
+            let lock = self.columns.lock_to_read(&key).filter(|lock| lock.start_ts == request.version);
+            let value = match lock {
+                Some(lock) if lock.kind == LockKind::Put => {
+                    self.columns.load(&key, lock.start_ts, lock.short_value.as_ref())
+                }
+                // A delete hides what was committed before.
+                Some(lock) if lock.kind == LockKind::Delete => Ok(Bytes::new()),
+                _ => continue,
+            };
+            pairs.push(match value {
+                Ok(value) => KvPair { key: user, value, ..Default::default() },
+                Err(error) => failed_pair(error),
+            });
+        }
+        Ok(BufferBatchGetResponse { pairs, ..Default::default() })
     }
 
     /// Admits a read at `version` and makes later commits come after it.
@@ -132,6 +170,7 @@ impl Engine {
             isolation: context.map(Context::isolation_level).unwrap_or_default(),
             resolved: set(|context| &context.resolved_locks),
             committed: set(|context| &context.committed_locks),
+            backwards: false,
             on_follower: !place.leads,
         }
     }
@@ -140,7 +179,7 @@ impl Engine {
 impl Snapshot<'_> {
     /// The value of `key`; with `need_commit_ts` no value is taken from a lock, which has no commit timestamp.
     fn get(&self, key: &EncodedKey, need_commit_ts: bool) -> Result<Option<Version>, TxnError> {
-        if let Some(lock) = self.columns.lock(key)
+        if let Some(lock) = self.columns.lock_to_read(key)
             && let Err(conflict) = self.check_lock(key, lock)
         {
             if need_commit_ts || !self.committed.contains(&lock.start_ts) {
@@ -160,7 +199,8 @@ impl Snapshot<'_> {
 
     /// Whether `lock` hides what this reader would see.
     fn check_lock(&self, key: &EncodedKey, lock: &Lock) -> Result<(), TxnError> {
-        if lock.kind == LockKind::Lock || self.resolved.contains(&lock.start_ts) {
+        let harmless = matches!(lock.kind, LockKind::Lock | LockKind::Pessimistic);
+        if harmless || self.resolved.contains(&lock.start_ts) {
             return Ok(());
         }
         match self.isolation {
@@ -191,10 +231,9 @@ impl Snapshot<'_> {
 
     /// A checking read refuses any newer row of the key.
     fn check_newest(&self, key: &EncodedKey) -> Result<(), TxnError> {
-        let newest = self.columns.newest(key).map_or(0, |(commit_ts, _)| commit_ts);
-        if newest <= self.ts {
-            return Ok(());
-        }
+        let mut newer = self.columns.writes(key, u64::MAX).take_while(|(commit_ts, _)| *commit_ts > self.ts);
+        let met = if self.backwards { newer.last() } else { newer.next() };
+        let Some((newest, _)) = met else { return Ok(()) };
         Err(TxnError::WriteConflict {
             start_ts: self.ts,
             conflict_start_ts: 0,
@@ -230,7 +269,7 @@ struct KeyWalk<'a> {
 
 impl KeyWalk<'_> {
     fn next(&mut self) -> Option<EncodedKey> {
-        let mut locked = self.columns.locks(&self.lower, &self.upper).map(|(key, _)| key);
+        let mut locked = self.columns.stored_locks(&self.lower, &self.upper).map(|(key, _)| key);
         let mut written = self.columns.written_keys(&self.lower, &self.upper);
         if self.reverse {
             let key = locked.next_back().max(written.next_back())?.clone();
