@@ -18,7 +18,7 @@ use super::command::{Answer, Command};
 use super::pd::{Asked, Pd};
 use super::region::Topology;
 use super::status::{Code, Status};
-use super::store::{Engine, Outcome, WaitId};
+use super::store::{Api, Engine, Outcome, WaitId};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
 
 /// A call to one of the cluster's servers.
@@ -177,6 +177,13 @@ impl Cluster {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The same cluster, whose stores speak this version of the storage API.
+    #[must_use]
+    pub fn with_api(mut self, api: Api) -> Self {
+        self.engine.set_api(api);
+        self
     }
 
     /// Makes a call at `now`.

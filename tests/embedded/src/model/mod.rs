@@ -34,3 +34,4 @@ pub use layout::Layout;
 pub use pd::{Member, Pd};
 pub use region::{Peer, PeerRole, Region, Store, StoreState, Topology, TopologyError};
 pub use status::{Code, Status};
+pub use store::Api;

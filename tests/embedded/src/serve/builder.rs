@@ -14,7 +14,7 @@ use super::embedded::Embedded;
 use super::place::{self, Place};
 use super::shared::Shared;
 use crate::control::Node;
-use crate::model::{Cluster, Layout, Member, Pd, key, layout};
+use crate::model::{Api, Cluster, Layout, Member, Pd, key, layout};
 
 /// Peers of a region, if there are stores for them.
 const REPLICAS: usize = 3;
@@ -52,6 +52,7 @@ pub struct Builder {
     pd_members: usize,
     port: u16,
     cluster_id: Option<u64>,
+    api: Api,
     bounds: Vec<Bytes>,
     labels: Vec<Vec<(String, String)>>,
 }
@@ -64,6 +65,7 @@ impl Default for Builder {
             pd_members: 1,
             port: 0,
             cluster_id: None,
+            api: Api::V1,
             bounds: Vec::new(),
             labels: Vec::new(),
         }
@@ -98,6 +100,18 @@ impl Builder {
     /// The cluster's id; by default another one each time.
     pub fn cluster_id(mut self, id: u64) -> Self {
         self.cluster_id = Some(id);
+        self
+    }
+
+    /// Which version of the storage API the stores speak; version 1 without lifetimes of raw values by default.
+    pub fn api_version(mut self, api: Api) -> Self {
+        self.api = api;
+        self
+    }
+
+    /// Begins regions at the bounds of the default keyspace, raw and transactional, as a new PD does.
+    pub fn default_keyspace(mut self) -> Self {
+        self.bounds.extend(layout::default_keyspace());
         self
     }
 
@@ -190,7 +204,7 @@ impl Builder {
         let max_peers = u32::try_from(REPLICAS).unwrap_or(u32::MAX);
         let mut topology = layout.build();
         topology.set_started(started.as_secs());
-        Cluster::new(topology, Pd::new(cluster_id, members, max_peers))
+        Cluster::new(topology, Pd::new(cluster_id, members, max_peers)).with_api(self.api)
     }
 }
 

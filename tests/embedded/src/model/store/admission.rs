@@ -3,7 +3,7 @@
 //! Spec: `cluster.md` 4.2, 4.5. TiKV: `raftstore/src/store/{worker/read.rs, fsm/peer.rs}`, `store/util.rs`.
 
 use bytes::Bytes;
-use tikv_proto::kvrpcpb::{ApiVersion, Context};
+use tikv_proto::kvrpcpb::Context;
 use tikv_proto::{errorpb, metapb};
 
 use super::error::{Hex, OutOfRegion, TxnError};
@@ -109,19 +109,6 @@ impl Admitted<'_> {
         };
         (start, end)
     }
-}
-
-/// Refuses a request of another API version than 1, which is the only one served.
-///
-/// It comes before all checks of the region, but only some commands make it.
-pub(super) fn check_api_version(context: Option<&Context>, command: &'static str) -> Result<(), TxnError> {
-    let request = match context.map(Context::api_version).unwrap_or_default() {
-        ApiVersion::V1 => return Ok(()),
-        ApiVersion::V1ttl => "V1ttl",
-        ApiVersion::V2 => "V2",
-        ApiVersion::V3 => "V3",
-    };
-    Err(TxnError::ApiVersion { command, request })
 }
 
 /// Only the version counts: a changed membership alone does not refuse a request.

@@ -29,10 +29,13 @@ pub(super) struct Columns {
     /// transactions meet such bytes stops.
     raw_lock: BTreeMap<Bytes, Bytes>,
     raw_write: BTreeMap<Bytes, Bytes>,
+    /// When raw values end that do not live for ever, in seconds since the Unix epoch. They stay until they are
+    /// overwritten, but nobody sees them.
+    raw_ends: BTreeMap<(Column, Bytes), u64>,
 }
 
 /// A column that a raw request names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Column {
     Default,
     Lock,
@@ -196,7 +199,7 @@ impl Columns {
     }
 
     /// What raw clients see of a column.
-    pub(super) fn raw(&self, column: Column) -> &BTreeMap<Bytes, Bytes> {
+    fn raw(&self, column: Column) -> &BTreeMap<Bytes, Bytes> {
         match column {
             Column::Default => &self.default,
             Column::Lock => &self.raw_lock,
@@ -204,8 +207,7 @@ impl Columns {
         }
     }
 
-    /// What raw clients change of a column.
-    pub(super) fn raw_mut(&mut self, column: Column) -> &mut BTreeMap<Bytes, Bytes> {
+    fn raw_mut(&mut self, column: Column) -> &mut BTreeMap<Bytes, Bytes> {
         match column {
             Column::Default => &mut self.default,
             Column::Lock => &mut self.raw_lock,
@@ -213,21 +215,53 @@ impl Columns {
         }
     }
 
-    /// Rows of `[start, end)` as raw clients see them; an empty end is open.
+    /// Writes a raw value that ends at `ends`, in seconds since the Unix epoch, or lives for ever.
+    pub(super) fn put_raw(&mut self, column: Column, key: Bytes, value: Bytes, ends: Option<u64>) {
+        match ends {
+            Some(ends) => self.raw_ends.insert((column, key.clone()), ends),
+            None if self.raw_ends.is_empty() => None,
+            None => self.raw_ends.remove(&(column, key.clone())),
+        };
+        self.raw_mut(column).insert(key, value);
+    }
+
+    pub(super) fn delete_raw(&mut self, column: Column, key: &Bytes) {
+        self.raw_mut(column).remove(key);
+        self.raw_ends.remove(&(column, key.clone()));
+    }
+
+    /// The raw value of `key` at `now_s`, in seconds since the Unix epoch.
+    pub(super) fn raw_value(&self, column: Column, key: &Bytes, now_s: u64) -> Option<&Bytes> {
+        let value = self.raw(column).get(key)?;
+        self.raw_lives(column, key, now_s).then_some(value)
+    }
+
+    /// When the raw value of `key` ends; one that lives for ever does not.
+    pub(super) fn raw_expires(&self, column: Column, key: &Bytes) -> Option<u64> {
+        self.raw_ends.get(&(column, key.clone())).copied()
+    }
+
+    fn raw_lives(&self, column: Column, key: &Bytes, now_s: u64) -> bool {
+        self.raw_ends.is_empty() || self.raw_expires(column, key).is_none_or(|ends| ends > now_s)
+    }
+
+    /// Rows of `[start, end)` as raw clients see them at `now_s`, in seconds since the Unix epoch; an empty end is open.
     pub(super) fn raw_rows(
         &self,
         column: Column,
         start: &Bytes,
         end: &Bytes,
+        now_s: u64,
     ) -> impl DoubleEndedIterator<Item = (&Bytes, &Bytes)> {
-        self.raw(column).range::<[u8], _>(span(start, end))
+        let rows = self.raw(column).range::<[u8], _>(span(start, end));
+        rows.filter(move |(key, _)| self.raw_lives(column, key, now_s))
     }
 
     pub(super) fn raw_delete_range(&mut self, column: Column, start: &Bytes, end: &Bytes) {
-        let keys: Vec<_> = self.raw_rows(column, start, end).map(|(key, _)| key.clone()).collect();
-        let rows = self.raw_mut(column);
+        let rows = self.raw(column).range::<[u8], _>(span(start, end));
+        let keys: Vec<_> = rows.map(|(key, _)| key.clone()).collect();
         for key in keys {
-            rows.remove(&key);
+            self.delete_raw(column, &key);
         }
     }
 }

@@ -95,10 +95,22 @@ pub(super) enum TxnError {
     KeyTooLarge { size: usize },
     #[error("invalid cf name: {0}")]
     InvalidCf(String),
+    #[error("cf is deprecated in API V2, cf name: {0}")]
+    CfDeprecated(String),
     #[error(
-        "Api version in request does not match with TiKV storage, cmd: {command}, storage: V1, request: {request}"
+        "Api version in request does not match with TiKV storage, cmd: {command}, storage: {storage}, request: {request}"
     )]
-    ApiVersion { command: &'static str, request: &'static str },
+    ApiVersion { command: &'static str, storage: &'static str, request: &'static str },
+    #[error("Key mode mismatched with the request mode, cmd: {command}, storage: {storage}, key: {}", Hex(.key))]
+    InvalidKeyMode { command: &'static str, storage: &'static str, key: Bytes },
+    #[error(
+        "Key mode mismatched with the request mode, cmd: {command}, storage: {storage}, range: ({}, {})",
+        Hex(.start),
+        Hex(.end)
+    )]
+    InvalidKeyRangeMode { command: &'static str, storage: &'static str, start: Bytes, end: Bytes },
+    #[error("The length of ttls does not equal to the length of pairs")]
+    TtlLenNotEqualsToPairs,
     // TiKV: `region_snapshot.rs: handle_check_key_in_region_error`, wrapped once by `raftstore_impls.rs`.
     #[error("unknown error {:?}", .0.to_string())]
     OutOfRegion(OutOfRegion),
@@ -244,9 +256,10 @@ impl TxnError {
                 format!("Error(Txn(Error(Engine(Error(Other({:?}))))))", place.to_string())
             }
             Self::InvalidTxnTso { .. } | Self::InvalidReqRange => format!("Error(Txn(Error({self:?})))"),
-            Self::ApiVersion { command, request } => format!(
-                "Error(ApiVersionNotMatched {{ cmd: {command}, storage_api_version: V1, req_api_version: {request} }})"
+            Self::ApiVersion { command, storage, request } => format!(
+                "Error(ApiVersionNotMatched {{ cmd: {command}, storage_api_version: {storage}, req_api_version: {request} }})"
             ),
+            Self::InvalidKeyMode { .. } | Self::InvalidKeyRangeMode { .. } => format!("Error({self:?})"),
             Self::KeyTooLarge { size } => {
                 format!("Error(KeyTooLarge {{ size: {size}, limit: {MAX_KEY_SIZE} }})")
             }

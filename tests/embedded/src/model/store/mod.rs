@@ -9,11 +9,12 @@
 //! `max_ts`, the largest timestamp that anyone has read at: real stores have one each, and a new leader first learns
 //! how far others may have read; here it knows.
 //!
-//! * `admission`: may this store serve this request? Region errors, API version.
+//! * `admission`, `api`: may this store serve this request? Region errors, API versions.
 //! * `key`, `locks`, `records`, `columns`: the data: encoded keys, locks and versions, and the three columns of TiKV.
 //! * `mvcc`, `txn`: what the columns say about the versions of a key, and one transaction's changes to them.
 //! * `read`, `prewrite` with `wish` and `constraint`, `commit`, `status`, `resolve`, `range`: transactional commands.
 //! * `pessimistic` with `acquire`: locks before the prewrite. `waits` with `detector`: who waits for them.
+//! * `cop`: coprocessor requests, of which only the place and the locks are looked at.
 //! * `raw`, `raw_range` with `crc64`: raw commands. They share the columns with transactions, as in TiKV.
 //! * `look`: what the columns hold, for who checks them.
 //! * `error`, `answer`: why a command failed, and how each response message tells it.
@@ -23,9 +24,11 @@
 mod acquire;
 mod admission;
 mod answer;
+mod api;
 mod columns;
 mod commit;
 mod constraint;
+mod cop;
 mod crc64;
 mod detector;
 mod error;
@@ -58,6 +61,7 @@ use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_respons
 
 pub(super) use self::admission::{admit_write, bare, key_not_in_region};
 use self::answer::Answer;
+pub use self::api::Api;
 use self::columns::Columns;
 pub use self::look::{LockRow, RowKind, WriteRow};
 use self::txn::Effects;
@@ -78,6 +82,7 @@ pub struct Engine {
     committed: BTreeMap<u64, (u64, Now)>,
     /// Pessimistic locks stay in the leader's memory.
     pessimistic_in_memory: bool,
+    api: Api,
 }
 
 /// What became of a command.
@@ -143,7 +148,13 @@ impl Engine {
             finished: VecDeque::new(),
             committed: BTreeMap::new(),
             pessimistic_in_memory: true,
+            api: Api::V1,
         }
+    }
+
+    /// Sets the version of the storage API. It is to be set before there is data.
+    pub fn set_api(&mut self, api: Api) {
+        self.api = api;
     }
 
     /// Runs a command that `store` received at `now`: one of those that a `BatchCommands` frame can carry, whether it
@@ -168,6 +179,7 @@ impl Engine {
             }
             Ask::ScanLock(ask) => Tell::ScanLock(Answer::of(self.scan_lock(at, ask))),
             Ask::ResolveLock(ask) => Tell::ResolveLock(Answer::of(self.resolve_lock(at, ask))),
+            Ask::Coprocessor(ask) => Tell::Coprocessor(self.coprocessor(at, &ask)),
             Ask::PessimisticLock(ask) => return self.pessimistic_lock(at, ask),
             Ask::PessimisticRollback(ask) => {
                 Tell::PessimisticRollback(Answer::of(self.pessimistic_rollback(at, ask)))
@@ -311,7 +323,7 @@ impl Engine {
 
     /// Makes commits whose timestamp is computed here come after `ts`; the largest timestamp means the newest data and
     /// binds nobody.
-    fn raise_max_ts(&mut self, ts: u64) {
+    pub(super) fn raise_max_ts(&mut self, ts: u64) {
         if ts != u64::MAX {
             self.max_ts = self.max_ts.max(ts);
         }

@@ -8,7 +8,7 @@ use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::batch_commands_response::response;
 
 use super::acquire::{LockKey, LockWish, NotLocked, Seen};
-use super::admission::{Access, Admitted, admit, check_api_version};
+use super::admission::{Access, Admitted, admit};
 use super::answer::{Answer, Failure};
 use super::error::{MAX_KEY_SIZE, TxnError};
 use super::key::EncodedKey;
@@ -41,7 +41,8 @@ impl Engine {
         request: PessimisticLockRequest,
     ) -> Result<Locking, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "acquire_pessimistic_lock")?;
+        let named = request.mutations.iter().map(|mutation| &mutation.key);
+        self.api.check_keys(context, "acquire_pessimistic_lock", named)?;
         let keys = request.mutations.iter().map(LockKey::new).collect::<Result<Vec<_>, _>>()?;
         let place = admit(at.topology, at.store, context, Access::Write)?;
         let wish = LockWish::new(&request, self.pessimistic_in_memory);

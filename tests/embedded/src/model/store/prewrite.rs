@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::prewrite_request::PessimisticAction;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, check_api_version};
+use super::admission::{Access, Admitted, admit};
 use super::answer::Failure;
 use super::constraint::{Standing, check_mutation};
 use super::error::TxnError;
@@ -85,7 +85,8 @@ impl Engine {
         request: PrewriteRequest,
     ) -> Result<PrewriteResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "prewrite")?;
+        let named = request.mutations.iter().map(|mutation| &mutation.key);
+        self.api.check_keys(context, "prewrite", named)?;
         let mut changes = Change::of_prewrite(&request)?;
         let mode = Mode::of(&request);
         let place = admit(at.topology, at.store, context, Access::Write)?;
@@ -109,7 +110,8 @@ impl Engine {
 
     pub(super) fn flush(&mut self, at: Place<'_>, request: FlushRequest) -> Result<FlushResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "flush")?;
+        let named = request.mutations.iter().map(|mutation| &mutation.key);
+        self.api.check_keys(context, "flush", named)?;
         let changes = Change::all(&request.mutations)?;
         let place = admit(at.topology, at.store, context, Access::Write)?;
         if request.generation == 0 {

@@ -4,7 +4,7 @@
 
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, admit, check_api_version};
+use super::admission::{Access, admit};
 use super::answer::Failure;
 use super::columns::Columns;
 use super::error::TxnError;
@@ -19,7 +19,7 @@ impl Engine {
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "delete_range")?;
+        self.api.check_ranges(context, "delete_range", [(&request.start_key, &request.end_key)])?;
         let place = admit(at.topology, at.store, context, Access::Write)?;
         // Both ends are keys here: an empty end is the empty key, not an open one.
         let start = EncodedKey::of(&request.start_key);

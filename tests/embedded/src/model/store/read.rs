@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, check_api_version, data_is_not_ready};
+use super::admission::{Access, Admitted, admit, data_is_not_ready};
 use super::answer::{Failure, failed_pair};
 use super::columns::Columns;
 use super::error::TxnError;
@@ -19,7 +19,7 @@ use super::{Engine, Place};
 
 /// What a reader sees of the columns.
 #[derive(Debug)]
-struct Snapshot<'a> {
+pub(super) struct Snapshot<'a> {
     columns: &'a Columns,
     ts: u64,
     isolation: IsolationLevel,
@@ -36,7 +36,7 @@ struct Snapshot<'a> {
 impl Engine {
     pub(super) fn get(&mut self, at: Place<'_>, request: GetRequest) -> Result<GetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "get")?;
+        self.api.check_keys(context, "get", [&request.key])?;
         let place = self.admit_read(at, context, request.version)?;
         let key = EncodedKey::of(&request.key);
         place.check_point(key.as_bytes())?;
@@ -54,7 +54,7 @@ impl Engine {
         request: BatchGetRequest,
     ) -> Result<BatchGetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "batch_get")?;
+        self.api.check_keys(context, "batch_get_command", &request.keys)?;
         let place = self.admit_read(at, context, request.version)?;
         let snapshot = self.snapshot(&place, context, request.version);
         let mut pairs = Vec::with_capacity(request.keys.len());
@@ -75,7 +75,9 @@ impl Engine {
 
     pub(super) fn scan(&mut self, at: Place<'_>, request: ScanRequest) -> Result<ScanResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "scan")?;
+        let (start, end) = (&request.start_key, &request.end_key);
+        let range = if request.reverse { (end, start) } else { (start, end) };
+        self.api.check_ranges(context, "scan", [range])?;
         let place = self.admit_read(at, context, request.version)?;
         let (lower, upper) = scanned_range(&place, &request)?;
         let mut snapshot = self.snapshot(&place, context, request.version);
@@ -112,7 +114,7 @@ impl Engine {
         mut request: BufferBatchGetRequest,
     ) -> Result<BufferBatchGetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "buffer_batch_get")?;
+        self.api.check_keys(context, "buffer_batch_get", &request.keys)?;
         let place = self.admit_read(at, context, request.version)?;
         request.keys.sort();
         request.keys.dedup();
@@ -141,7 +143,7 @@ impl Engine {
     }
 
     /// Admits a read at `version` and makes later commits come after it.
-    fn admit_read<'t>(
+    pub(super) fn admit_read<'t>(
         &mut self,
         at: Place<'t>,
         context: Option<&Context>,
@@ -162,7 +164,7 @@ impl Engine {
         Ok(place)
     }
 
-    fn snapshot(&self, place: &Admitted<'_>, context: Option<&Context>, ts: u64) -> Snapshot<'_> {
+    pub(super) fn snapshot(&self, place: &Admitted<'_>, context: Option<&Context>, ts: u64) -> Snapshot<'_> {
         let set = |of: fn(&Context) -> &Vec<u64>| context.map(of).into_iter().flatten().copied().collect();
         Snapshot {
             columns: &self.columns,
@@ -198,7 +200,7 @@ impl Snapshot<'_> {
     }
 
     /// Whether `lock` hides what this reader would see.
-    fn check_lock(&self, key: &EncodedKey, lock: &Lock) -> Result<(), TxnError> {
+    pub(super) fn check_lock(&self, key: &EncodedKey, lock: &Lock) -> Result<(), TxnError> {
         let harmless = matches!(lock.kind, LockKind::Lock | LockKind::Pessimistic);
         if harmless || self.resolved.contains(&lock.start_ts) {
             return Ok(());

@@ -72,6 +72,7 @@ impl Bench {
         match self.engine.handle(&self.topology, store, self.now, command) {
             Outcome::Ready(answer) => answer,
             Outcome::Unimplemented => panic!("not served"),
+            Outcome::Waits(id) => panic!("waits as {id:?}"),
         }
     }
 
