@@ -18,7 +18,7 @@ use super::command::{Answer, Command};
 use super::pd::{Asked, Pd};
 use super::region::Topology;
 use super::status::{Code, Status};
-use super::store::{Api, Engine, Outcome, WaitId};
+use super::store::{Api, Engine, Outcome, WaitId, admit_write, raft_entry_too_large};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
 
 /// A call to one of the cluster's servers.
@@ -87,6 +87,8 @@ pub enum Met {
 enum Waiting {
     /// To be executed.
     Call(Box<Call>),
+    /// To be executed once the replica has caught up with what the leader had when the call came.
+    Lagging(Box<Call>),
     /// Executed; the reply comes late.
     Reply(Box<Reply>),
 }
@@ -250,8 +252,20 @@ impl Cluster {
         command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
     }
 
-    /// Executes a call, past all faults.
+    /// Executes a call, past all faults: at once, unless a replica that lags is to read.
     fn run(&mut self, now: Now, call: Call) -> Met {
+        if let Call::Store { store, command } = &call
+            && let Some(context) = command.context()
+            && context.replica_read
+            && let Some(lag) = self.topology.conditions.lag(context.region_id, *store)
+            && self.topology.region(context.region_id).is_some_and(|region| !region.led_by(*store))
+        {
+            return self.park(now.after(lag), Waiting::Lagging(Box::new(call)));
+        }
+        self.run_now(now, call)
+    }
+
+    fn run_now(&mut self, now: Now, call: Call) -> Met {
         let met = self.execute(now, call);
         self.end_lock_waits();
         met
@@ -284,6 +298,10 @@ impl Cluster {
             // TiKV: src/server/service/kv.rs: reject_if_cluster_id_mismatch
             let message = "the cluster id of the request does not match the TiKV cluster";
             return Met::Now(Reply::Fail(Status::new(Code::InvalidArgument, message)));
+        }
+        if let Some(error) = self.too_large(store, &command) {
+            let answer = command.refused(*error);
+            return Met::Now(answer.map_or(Reply::Lost, |answer| Reply::Store(Box::new(answer))));
         }
         let answer = match command {
             Command::Batched(request::Cmd::Empty(ask)) => return self.empty(now, &ask),
@@ -319,6 +337,16 @@ impl Cluster {
             }
         };
         Met::Now(Reply::Store(Box::new(answer)))
+    }
+
+    /// Why a write is too long for the log of its region, if it is and would be served.
+    fn too_large(&self, store: u64, command: &Command) -> Option<Box<tikv_proto::errorpb::Error>> {
+        let size = command.written_bytes();
+        if size <= self.topology.conditions.entry_limit() {
+            return None;
+        }
+        let region = admit_write(&self.topology, store, command.context()).ok()?;
+        Some(raft_entry_too_large(region.id, u64::try_from(size).unwrap_or(u64::MAX)))
     }
 
     fn empty(&mut self, now: Now, ask: &tikvpb::BatchCommandsEmptyRequest) -> Met {
@@ -386,6 +414,10 @@ impl Cluster {
             None => return,
             Some(Waiting::Reply(reply)) => *reply,
             Some(Waiting::Call(call)) => match self.run(now, *call) {
+                Met::Now(reply) => reply,
+                Met::Later(renamed) => return self.rename(renamed, token),
+            },
+            Some(Waiting::Lagging(call)) => match self.run_now(now, *call) {
                 Met::Now(reply) => reply,
                 Met::Later(renamed) => return self.rename(renamed, token),
             },

@@ -75,7 +75,10 @@ pub(crate) fn normal(message: &DynamicMessage, names: &mut Names) -> Json {
     for (field, value) in message.fields() {
         let name = field.name();
         // A default field that was set all the same says nothing.
-        if LEFT_OUT.contains(&name) || OPTIONAL.contains(&name) || (!field.supports_presence() && !message.has_field(&field)) {
+        if LEFT_OUT.contains(&name)
+            || OPTIONAL.contains(&name)
+            || (!field.supports_presence() && !message.has_field(&field))
+        {
             continue;
         }
         let told = match value {
@@ -135,9 +138,8 @@ fn abort(text: &str) -> Json {
 
 /// Error texts keep their words; numbers and keys in them are not compared.
 fn text_out(text: &str) -> String {
-    let is_list = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || c == ',' || c == ' ')
-    };
+    let is_list =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || c == ',' || c == ' ');
     let mut out = String::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {

@@ -299,7 +299,8 @@ impl Player {
     fn batched_answer(&self, cmd: Option<batch_commands_response::response::Cmd>, names: &mut Names) -> Json {
         let response = batch_commands_response::Response { cmd };
         let frame = BatchCommandsResponse { responses: vec![response], ..Default::default() };
-        let frame = DynamicMessage::decode(method("BatchCommands").1, frame.encode_to_vec().as_slice()).unwrap();
+        let frame =
+            DynamicMessage::decode(method("BatchCommands").1, frame.encode_to_vec().as_slice()).unwrap();
         normal(&frame, names)["responses"][0].clone()
     }
 }
@@ -342,9 +343,9 @@ fn code(status: &Status) -> String {
 fn strip(tree: &Json) -> Json {
     match tree {
         Json::Object(fields) => {
-            let kept = fields.iter().filter(|(name, _)| {
-                !matches!(name.as_str(), "last_change_ts" | "versions_to_last_change")
-            });
+            let kept = fields
+                .iter()
+                .filter(|(name, _)| !matches!(name.as_str(), "last_change_ts" | "versions_to_last_change"));
             Json::Object(kept.map(|(name, value)| (name.clone(), strip(value))).collect())
         }
         Json::Array(items) => Json::Array(items.iter().map(strip).collect()),

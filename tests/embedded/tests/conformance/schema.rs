@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage,
+};
 use serde_json::{Map, Value as Json};
 
 use crate::names::Names;
@@ -81,7 +83,11 @@ pub(crate) fn fill(message: &mut DynamicMessage, tree: &Map<String, Json>, names
             let items = value.as_array().unwrap();
             prost_reflect::Value::List(items.iter().map(|item| read(&field, item, None, names)).collect())
         } else {
-            let old = if field.kind().as_message().is_some() { message.get_field(&field).into_owned() } else { scalar };
+            let old = if field.kind().as_message().is_some() {
+                message.get_field(&field).into_owned()
+            } else {
+                scalar
+            };
             read(&field, value, Some(old), names)
         };
         message.set_field(&field, filled);

@@ -47,7 +47,10 @@ pub(super) enum Seen {
     Value(Option<Bytes>),
     Existence(bool),
     /// It was locked at the timestamp of a version that the transaction had not seen.
-    Conflict { value: Option<Bytes>, conflict_ts: u64 },
+    Conflict {
+        value: Option<Bytes>,
+        conflict_ts: u64,
+    },
 }
 
 /// Why a key was not locked.
@@ -124,7 +127,9 @@ impl Txn<'_> {
         // As the command found the key: a key that it names twice is locked twice alike.
         match self.columns.lock(&key.key) {
             None => self.acquire_free(wish, key, None),
-            Some(found @ KeyLock::Sole(_)) if key.shared => Err(NotLocked::Held(Box::new(found.info(&key.key)))),
+            Some(found @ KeyLock::Sole(_)) if key.shared => {
+                Err(NotLocked::Held(Box::new(found.info(&key.key))))
+            }
             Some(KeyLock::Sole(lock)) => self.acquire_again(wish, key, &lock),
             Some(KeyLock::Shared(shared)) if !key.shared => {
                 if shared.shrink_only {

@@ -102,6 +102,8 @@ answers! {
     CheckSecondaryLocksResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     ResolveLockResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     ScanLockResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    PrepareFlashbackToVersionResponse => |told, error| told.error = error.to_string();
+    FlashbackToVersionResponse => |told, error| told.error = error.to_string();
     DeleteRangeResponse => |told, error| told.error = error.to_string();
     UnsafeDestroyRangeResponse => |told, error| told.error = error.to_string();
     MvccGetByKeyResponse => |told, error| told.error = error.to_string();

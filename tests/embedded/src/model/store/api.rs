@@ -51,7 +51,9 @@ impl Mode {
     /// A range within one mode; its end may be the first bytes behind the mode.
     fn of_range(start: &[u8], end: &[u8]) -> Self {
         match (start.first(), end.first()) {
-            (Some(first), Some(last)) if first == last || end == [first.wrapping_add(1)] => Self::of_key(start),
+            (Some(first), Some(last)) if first == last || end == [first.wrapping_add(1)] => {
+                Self::of_key(start)
+            }
             _ => Self::Unknown,
         }
     }
@@ -115,9 +117,7 @@ impl Api {
         let Some(wanted) = self.wanted(context, command)? else { return Ok(()) };
         match keys.into_iter().find(|key| Mode::of_key(key) != wanted) {
             None => Ok(()),
-            Some(key) => {
-                Err(TxnError::InvalidKeyMode { command, storage: self.name(), key: key.clone() })
-            }
+            Some(key) => Err(TxnError::InvalidKeyMode { command, storage: self.name(), key: key.clone() }),
         }
     }
 

@@ -136,7 +136,8 @@ impl Columns {
 
     /// Forgets the locks in memory for the keys in `[start, end)`; an empty end is open.
     pub(super) fn lose_memory_locks(&mut self, start: &Bytes, end: &Bytes) {
-        let keys: Vec<_> = self.memory.range::<[u8], _>(span(start, end)).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<_> =
+            self.memory.range::<[u8], _>(span(start, end)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.memory.remove(&key);
         }

@@ -4,7 +4,7 @@
 
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, admit};
+use super::admission::Access;
 use super::answer::Failure;
 use super::error::TxnError;
 use super::key::EncodedKey;
@@ -19,7 +19,7 @@ impl Engine {
         at: Place<'_>,
         request: CommitRequest,
     ) -> Result<CommitResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let (start_ts, commit_ts) = (request.start_version, request.commit_version);
         if commit_ts <= start_ts {
             return Err(TxnError::InvalidTxnTso { start_ts, commit_ts }.into());
@@ -42,7 +42,7 @@ impl Engine {
         at: Place<'_>,
         request: BatchRollbackRequest,
     ) -> Result<BatchRollbackResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let mut txn = Txn::new(&self.columns, request.start_version);
         for user in &request.keys {
             let key = EncodedKey::of(user);
@@ -59,7 +59,7 @@ impl Engine {
         at: Place<'_>,
         request: CleanupRequest,
     ) -> Result<CleanupResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         // No commit at a computed timestamp may overwrite the record that is written here.
         self.raise_max_ts(request.start_version);
         let key = EncodedKey::of(&request.key);

@@ -43,7 +43,12 @@ impl Engine {
         told
     }
 
-    fn batch_task(&mut self, at: Place<'_>, request: &Request, task: &StoreBatchTask) -> StoreBatchTaskResponse {
+    fn batch_task(
+        &mut self,
+        at: Place<'_>,
+        request: &Request,
+        task: &StoreBatchTask,
+    ) -> StoreBatchTaskResponse {
         let whole = request.context.clone().unwrap_or_default();
         let context =
             Context { region_id: task.region_id, region_epoch: task.region_epoch, peer: task.peer, ..whole };

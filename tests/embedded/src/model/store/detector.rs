@@ -77,8 +77,7 @@ impl Detector {
             chain.push(wait.entry());
             return Some(Circle { key_hash, chain });
         }
-        let edge =
-            Edge { keys: vec![(wait.key_hash, wait.key.clone())], tag: wait.tag.clone(), seen: now };
+        let edge = Edge { keys: vec![(wait.key_hash, wait.key.clone())], tag: wait.tag.clone(), seen: now };
         self.edges.entry(wait.waiter).or_default().insert(wait.holder, edge);
         None
     }

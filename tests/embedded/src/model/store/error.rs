@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::{
-    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, Deadlock, DebugInfo, KeyError, LockInfo, MvccDebugInfo,
-    MvccInfo, PrimaryMismatch, TxnLockNotFound, TxnNotFound, WriteConflict,
+    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, Deadlock, DebugInfo, KeyError, LockInfo,
+    MvccDebugInfo, MvccInfo, PrimaryMismatch, TxnLockNotFound, TxnNotFound, WriteConflict,
 };
 
 use crate::model::Region;
@@ -233,13 +233,8 @@ impl TxnError {
                 });
             }
             Self::Deadlock { lock_ts, lock_key, deadlock_key_hash, wait_chain, .. } => {
-                told.deadlock = Some(Deadlock {
-                    lock_ts,
-                    lock_key,
-                    deadlock_key_hash,
-                    wait_chain,
-                    ..Default::default()
-                });
+                told.deadlock =
+                    Some(Deadlock { lock_ts, lock_key, deadlock_key_hash, wait_chain, ..Default::default() });
             }
             Self::PrimaryMismatch(info) => {
                 told.primary_mismatch = Some(PrimaryMismatch { lock_info: Some(*info) });

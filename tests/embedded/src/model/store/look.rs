@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::key::EncodedKey;
-use super::mvcc::Fate;
 use super::locks::Lock;
+use super::mvcc::Fate;
 use super::records::WriteKind;
 
 /// The bound of a range of all keys.
@@ -78,7 +78,9 @@ impl Engine {
     #[must_use]
     pub fn lock_rows(&self) -> Vec<LockRow> {
         let locks = self.columns.locks(&OPEN, &OPEN);
-        locks.flat_map(|(key, locks)| locks.holders().map(|lock| row(&key, lock)).collect::<Vec<_>>()).collect()
+        locks
+            .flat_map(|(key, locks)| locks.holders().map(|lock| row(&key, lock)).collect::<Vec<_>>())
+            .collect()
     }
 
     /// The lock of `key`, a user key; of several, the oldest.

@@ -12,8 +12,10 @@
 //! * `admission`, `api`: may this store serve this request? Region errors, API versions.
 //! * `key`, `locks`, `records`, `columns`: the data: encoded keys, locks and versions, and the three columns of TiKV.
 //! * `mvcc`, `txn`: what the columns say about the versions of a key, and one transaction's changes to them.
-//! * `read`, `prewrite` with `wish` and `constraint`, `commit`, `status`, `resolve`, `range`: transactional commands.
+//! * `read` with `details`, `prewrite` with `wish` and `constraint`, `commit`, `status`, `resolve`, `range`: commands of
+//!   transactions.
 //! * `pessimistic` with `acquire`: locks before the prewrite. `waits` with `detector`: who waits for them.
+//! * `flashback`: a range as it was before.
 //! * `cop`: coprocessor requests, of which only the place and the locks are looked at.
 //! * `raw`, `raw_range` with `crc64`: raw commands. They share the columns with transactions, as in TiKV.
 //! * `look`: what the columns hold, for who checks them.
@@ -30,8 +32,10 @@ mod commit;
 mod constraint;
 mod cop;
 mod crc64;
+mod details;
 mod detector;
 mod error;
+mod flashback;
 mod key;
 mod locks;
 mod look;
@@ -59,14 +63,14 @@ use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_response::response};
 
-pub(super) use self::admission::{admit_write, bare, key_not_in_region};
+pub(super) use self::admission::{admit_write, bare, key_not_in_region, raft_entry_too_large};
 use self::answer::Answer;
 pub use self::api::Api;
 use self::columns::Columns;
 pub use self::look::{LockRow, RowKind, WriteRow};
 use self::txn::Effects;
-pub use self::waits::WaitId;
 use self::waits::LockWaits;
+pub use self::waits::WaitId;
 use super::{Now, Region, Topology};
 
 /// The data of a cluster and the commands on it.
@@ -83,6 +87,8 @@ pub struct Engine {
     /// Pessimistic locks stay in the leader's memory.
     pessimistic_in_memory: bool,
     api: Api,
+    /// Regions that are being taken back to an older version, and the start timestamps of the flashbacks.
+    flashbacks: BTreeMap<u64, u64>,
 }
 
 /// What became of a command.
@@ -149,6 +155,7 @@ impl Engine {
             committed: BTreeMap::new(),
             pessimistic_in_memory: true,
             api: Api::V1,
+            flashbacks: BTreeMap::new(),
         }
     }
 
@@ -186,6 +193,10 @@ impl Engine {
             }
             Ask::Flush(ask) => Tell::Flush(Answer::of(self.flush(at, ask))),
             Ask::BufferBatchGet(ask) => Tell::BufferBatchGet(Answer::of(self.buffer_batch_get(at, ask))),
+            Ask::PrepareFlashbackToVersion(ask) => {
+                Tell::PrepareFlashbackToVersion(Answer::of(self.prepare_flashback(at, ask)))
+            }
+            Ask::FlashbackToVersion(ask) => Tell::FlashbackToVersion(Answer::of(self.flashback(at, ask))),
             Ask::DeleteRange(ask) => Tell::DeleteRange(Answer::of(self.delete_range(at, ask))),
             other => return self.handle_raw(at, other),
         })
@@ -232,24 +243,31 @@ impl Engine {
         }
     }
 
-    /// The timestamp up to which followers of the regions of `store` that meet `[start, end)` serve stale reads: the
+    /// The timestamp up to which the replicas on `store` of regions that meet `[start, end)` serve stale reads: the
     /// smallest of them; 0 if there are none. Bounds are in region form, an empty end is open.
     #[must_use]
     pub fn safe_ts(&self, topology: &Topology, store: u64, now: Now, start: &Bytes, end: &Bytes) -> u64 {
+        let at = Place { topology, store, now };
         topology
             .regions()
             .filter(|region| region.peer_on(store).is_some() && region.ends_after(start))
             .filter(|region| end.is_empty() || region.start < *end)
-            .map(|region| self.region_safe_ts(region, now))
+            .map(|region| self.peer_safe_ts(at, region))
             .filter(|&safe_ts| safe_ts > 0)
             .min()
             .unwrap_or(0)
     }
 
-    /// A region's safe timestamp: no lock of a transaction that began before it is left, so nothing will be committed
-    /// at or below it.
-    fn region_safe_ts(&self, region: &Region, now: Now) -> u64 {
-        let behind = now.unix_ms().saturating_sub(SAFE_TS_LAG_MS) << records::LOGICAL_BITS;
+    /// The safe timestamp of a region's replica on the store that was asked: no lock of a transaction that began before
+    /// it is left, so nothing will be committed at or below it. A replica that lags knows what was so a while ago.
+    fn peer_safe_ts(&self, at: Place<'_>, region: &Region) -> u64 {
+        let conditions = &at.topology.conditions;
+        if let Some(pinned) = conditions.safe_ts(region.id, at.store) {
+            return pinned;
+        }
+        let lag = conditions.lag(region.id, at.store).unwrap_or_default();
+        let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX).saturating_add(SAFE_TS_LAG_MS);
+        let behind = at.now.unix_ms().saturating_sub(lag_ms) << records::LOGICAL_BITS;
         let locks = self.columns.stored_locks(&region.start, &region.end);
         let oldest = locks.flat_map(|(_, lock)| lock.holders().map(|lock| lock.start_ts)).min();
         oldest.map_or(behind, |start_ts| start_ts.min(behind))

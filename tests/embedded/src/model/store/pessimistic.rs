@@ -8,7 +8,7 @@ use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::batch_commands_response::response;
 
 use super::acquire::{LockKey, LockWish, NotLocked, Seen};
-use super::admission::{Access, Admitted, admit};
+use super::admission::{Access, Admitted};
 use super::answer::{Answer, Failure};
 use super::error::{MAX_KEY_SIZE, TxnError};
 use super::key::EncodedKey;
@@ -44,12 +44,14 @@ impl Engine {
         let named = request.mutations.iter().map(|mutation| &mutation.key);
         self.api.check_keys(context, "acquire_pessimistic_lock", named)?;
         let keys = request.mutations.iter().map(LockKey::new).collect::<Result<Vec<_>, _>>()?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let wish = LockWish::new(&request, self.pessimistic_in_memory);
         if wish.force && keys.len() > 1 {
             return Err(TxnError::Other("a forced lock takes one key").into());
         }
-        if !(wish.only_if_exists && !wish.return_values) && keys.iter().any(|key| wish.reads(key.must_be_absent)) {
+        if !(wish.only_if_exists && !wish.return_values)
+            && keys.iter().any(|key| wish.reads(key.must_be_absent))
+        {
             self.raise_max_ts(wish.for_update_ts);
         }
         let mut txn = Txn::new(&self.columns, wish.start_ts);
@@ -100,7 +102,8 @@ impl Engine {
     pub(super) fn resume(&mut self, at: Place<'_>, id: WaitId) {
         let Some(waiter) = self.waits.waiter(id).cloned() else { return };
         let (wish, key) = (&waiter.wish, &waiter.key);
-        let admitted = admit(at.topology, waiter.store, waiter.context.as_ref(), Access::Write);
+        let admitted =
+            self.admit(Place { store: waiter.store, ..at }, waiter.context.as_ref(), Access::Write);
         let place = match admitted {
             Ok(place) => place,
             Err(error) => {
@@ -143,7 +146,7 @@ impl Engine {
         at: Place<'_>,
         request: PessimisticRollbackRequest,
     ) -> Result<PessimisticRollbackResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let ours = |lock: &Lock| {
             lock.start_ts == request.start_version
                 && lock.is_pessimistic()

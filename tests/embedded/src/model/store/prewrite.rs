@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::prewrite_request::PessimisticAction;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit};
+use super::admission::{Access, Admitted, max_timestamp_not_synced};
 use super::answer::Failure;
 use super::constraint::{Standing, check_mutation};
 use super::error::TxnError;
@@ -89,7 +89,10 @@ impl Engine {
         self.api.check_keys(context, "prewrite", named)?;
         let mut changes = Change::of_prewrite(&request)?;
         let mode = Mode::of(&request);
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::WriteData)?;
+        if mode != Mode::TwoPhase && at.topology.conditions.is_max_ts_unsynced(place.region.id) {
+            return Err(max_timestamp_not_synced(place.region.id).into());
+        }
         let sent_again = context.is_some_and(|context| context.is_retry_request);
         let mut wish = Wish::of_prewrite(&request, sent_again || self.is_committed(request.start_version));
         self.skip_checks_of_nothing(&mut wish, &mut changes);
@@ -113,7 +116,7 @@ impl Engine {
         let named = request.mutations.iter().map(|mutation| &mutation.key);
         self.api.check_keys(context, "flush", named)?;
         let changes = Change::all(&request.mutations)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::WriteData)?;
         if request.generation == 0 {
             return Err(TxnError::Other("generation should be greater than 0 for Flush requests").into());
         }

@@ -4,7 +4,7 @@
 
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, admit};
+use super::admission::Access;
 use super::answer::Failure;
 use super::columns::Columns;
 use super::error::TxnError;
@@ -20,7 +20,7 @@ impl Engine {
     ) -> Result<DeleteRangeResponse, Failure> {
         let context = request.context.as_ref();
         self.api.check_ranges(context, "delete_range", [(&request.start_key, &request.end_key)])?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         // Both ends are keys here: an empty end is the empty key, not an open one.
         let start = EncodedKey::of(&request.start_key);
         let end = EncodedKey::of(&request.end_key);
@@ -50,7 +50,7 @@ impl Engine {
         at: Place<'_>,
         request: MvccGetByKeyRequest,
     ) -> Result<MvccGetByKeyResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Read)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Read)?;
         let key = EncodedKey::of(&request.key);
         place.check_point(key.as_bytes())?;
         Ok(MvccGetByKeyResponse { info: Some(self.columns.mvcc_info(&key)), ..Default::default() })
@@ -62,7 +62,7 @@ impl Engine {
         at: Place<'_>,
         request: MvccGetByStartTsRequest,
     ) -> Result<MvccGetByStartTsResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Read)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Read)?;
         let mut versions = self.columns.versions(&place.region.start, &place.region.end);
         let found = versions.find(|(_, _, write)| write.start_ts == request.start_ts);
         Ok(match found {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit};
+use super::admission::{Access, Admitted};
 use super::answer::{Failure, failed_pair};
 use super::columns::Column;
 use super::error::{MAX_KEY_SIZE, TxnError};
@@ -18,7 +18,7 @@ impl Engine {
         let context = request.context.as_ref();
         self.api.check_keys(context, "raw_get", [&request.key])?;
         let column = self.api.column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         let found = self.raw_value(at, &place, column, &request.key)?;
         Ok(RawGetResponse {
             not_found: found.is_none(),
@@ -35,11 +35,12 @@ impl Engine {
         let context = request.context.as_ref();
         self.api.check_keys(context, "raw_batch_get", &request.keys)?;
         let column = self.api.column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Read)?;
-        let pairs = request.keys.into_iter().filter_map(|key| match self.raw_value(at, &place, column, &key) {
-            Ok(value) => Some(KvPair { key, value: value?, ..Default::default() }),
-            Err(error) => Some(failed_pair(error)),
-        });
+        let place = self.admit(at, context, Access::Read)?;
+        let pairs =
+            request.keys.into_iter().filter_map(|key| match self.raw_value(at, &place, column, &key) {
+                Ok(value) => Some(KvPair { key, value: value?, ..Default::default() }),
+                Err(error) => Some(failed_pair(error)),
+            });
         Ok(RawBatchGetResponse { pairs: pairs.collect(), ..Default::default() })
     }
 
@@ -53,7 +54,7 @@ impl Engine {
         check_size(request.for_cas, &request.key)?;
         self.check_ttl(&[request.ttl])?;
         let column = self.api.column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let key = self.api.raw_key(&request.key);
         place.check_key(&key)?;
         self.columns.put_raw(column, owned(&key), owned(&request.value), expires(at.now, request.ttl));
@@ -73,7 +74,7 @@ impl Engine {
         let ttls = self.batch_ttls(&request.ttls, request.pairs.len())?;
         let column = self.api.column(&request.cf)?;
         check_not_empty(request.for_cas, request.pairs.is_empty())?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let keys: Vec<Bytes> = request.pairs.iter().map(|pair| self.api.raw_key(&pair.key)).collect();
         for key in &keys {
             place.check_key(key)?;
@@ -93,7 +94,7 @@ impl Engine {
         self.api.check_keys(context, "raw_delete", [&request.key])?;
         check_size(request.for_cas, &request.key)?;
         let column = self.api.column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let key = self.api.raw_key(&request.key);
         place.check_key(&key)?;
         self.columns.delete_raw(column, &key);
@@ -112,7 +113,7 @@ impl Engine {
         }
         let column = self.api.column(&request.cf)?;
         check_not_empty(request.for_cas, request.keys.is_empty())?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let keys: Vec<Bytes> = request.keys.iter().map(|user| self.api.raw_key(user)).collect();
         for key in &keys {
             place.check_key(key)?;
@@ -132,7 +133,7 @@ impl Engine {
         self.api.check_keys(context, "raw_compare_and_swap", [&request.key])?;
         let column = self.api.column(&request.cf)?;
         self.check_ttl(&[request.ttl])?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let found = self.raw_value(at, &place, column, &request.key)?;
         let expected = (!request.previous_not_exist).then_some(&request.previous_value);
         let succeed = found.as_ref() == expected;
@@ -141,7 +142,12 @@ impl Engine {
             if request.delete {
                 self.columns.delete_raw(column, &key);
             } else {
-                self.columns.put_raw(column, owned(&key), owned(&request.value), expires(at.now, request.ttl));
+                self.columns.put_raw(
+                    column,
+                    owned(&key),
+                    owned(&request.value),
+                    expires(at.now, request.ttl),
+                );
             }
         }
         Ok(RawCasResponse {
@@ -162,7 +168,7 @@ impl Engine {
         let context = request.context.as_ref();
         self.api.check_keys(context, "raw_get_key_ttl", [&request.key])?;
         let column = self.api.column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         if !self.api.keeps_ttl() {
             return Err(TxnError::TtlNotEnabled.into());
         }

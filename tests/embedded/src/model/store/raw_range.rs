@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, bare};
+use super::admission::{Access, Admitted, bare};
 use super::answer::Failure;
 use super::columns::Column;
 use super::crc64::crc64;
@@ -39,7 +39,7 @@ impl Engine {
             key_only: request.key_only,
             reverse: request.reverse,
         };
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         let kvs = self.raw_walk(at, &place, walk, &request.start_key, &request.end_key)?;
         Ok(RawScanResponse { kvs, ..Default::default() })
     }
@@ -61,7 +61,7 @@ impl Engine {
             key_only: request.key_only,
             reverse: request.reverse,
         };
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         let ranges = closed_ranges(&request.ranges);
         let inverted = |(start, end): &(Bytes, Bytes)| {
             !end.is_empty() && if request.reverse { start <= end } else { start >= end }
@@ -86,7 +86,7 @@ impl Engine {
         check_size(false, &request.start_key)?;
         check_size(false, &request.end_key)?;
         let column = self.api.column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        let place = self.admit(at, context, Access::Write)?;
         let (start, end) = (self.api.raw_bound(&request.start_key), self.api.raw_bound(&request.end_key));
         check_delete_range(&place, &start, &end)?;
         let (start, end) = place.clip(&start, &end);
@@ -105,7 +105,7 @@ impl Engine {
         if ChecksumAlgorithm::try_from(request.algorithm) != Ok(ChecksumAlgorithm::Crc64Xor) {
             return Err(TxnError::UnknownChecksum(request.algorithm).into());
         }
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         let mut sum = RawChecksumResponse::default();
         for range in &request.ranges {
             let (start, end) = (self.api.raw_bound(&range.start_key), self.api.raw_bound(&range.end_key));

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, data_is_not_ready};
+use super::admission::{Access, Admitted, data_is_not_ready};
 use super::answer::{Failure, failed_pair};
 use super::columns::Columns;
+use super::details::Reading;
 use super::error::TxnError;
 use super::key::{EncodedKey, encoded_bound};
-use super::mvcc::Version;
 use super::locks::{Lock, LockKind};
+use super::mvcc::Version;
 use super::{Engine, Place};
 
 /// What a reader sees of the columns.
@@ -45,7 +46,12 @@ impl Engine {
         let not_found = found.is_none();
         let (value, commit_ts) = found.map(|version| (version.value, version.commit_ts)).unwrap_or_default();
         let commit_ts = if request.need_commit_ts { commit_ts } else { 0 };
-        Ok(GetResponse { value, not_found, commit_ts, ..Default::default() })
+        let mut reading = Reading { keys: 1, ..Default::default() };
+        if !not_found {
+            reading.add(&request.key, &value);
+        }
+        let exec_details_v2 = reading.details(context);
+        Ok(GetResponse { value, not_found, commit_ts, exec_details_v2, ..Default::default() })
     }
 
     pub(super) fn batch_get(
@@ -58,19 +64,23 @@ impl Engine {
         let place = self.admit_read(at, context, request.version)?;
         let snapshot = self.snapshot(&place, context, request.version);
         let mut pairs = Vec::with_capacity(request.keys.len());
+        let mut reading = Reading::default();
         for user in request.keys {
             let key = EncodedKey::of(&user);
+            reading.keys += 1;
             let found = place.check_point(key.as_bytes());
             match found.and_then(|()| snapshot.get(&key, request.need_commit_ts)) {
                 Ok(Some(Version { value, commit_ts })) => {
                     let commit_ts = if request.need_commit_ts { commit_ts } else { 0 };
+                    reading.add(&user, &value);
                     pairs.push(KvPair { key: user, value, commit_ts, error: None });
                 }
                 Ok(None) => {}
                 Err(error) => pairs.push(failed_pair(error)),
             }
         }
-        Ok(BatchGetResponse { pairs, ..Default::default() })
+        let exec_details_v2 = reading.details(context);
+        Ok(BatchGetResponse { pairs, exec_details_v2, ..Default::default() })
     }
 
     pub(super) fn scan(&mut self, at: Place<'_>, request: ScanRequest) -> Result<ScanResponse, Failure> {
@@ -149,9 +159,9 @@ impl Engine {
         context: Option<&Context>,
         version: u64,
     ) -> Result<Admitted<'t>, Failure> {
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::ReadAt(version))?;
         if context.is_some_and(|context| context.stale_read) {
-            let safe_ts = self.region_safe_ts(place.region, at.now);
+            let safe_ts = self.peer_safe_ts(at, place.region);
             if version <= safe_ts {
                 // A real store has its `max_ts` at its safe timestamps already.
                 self.raise_max_ts(version);

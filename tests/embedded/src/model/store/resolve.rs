@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit};
+use super::admission::{Access, Admitted};
 use super::answer::Failure;
 use super::error::TxnError;
 use super::key::{EncodedKey, encoded_bound};
@@ -26,7 +26,7 @@ impl Engine {
         at: Place<'_>,
         request: ResolveLockRequest,
     ) -> Result<ResolveLockResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         if request.keys.is_empty() {
             // By start timestamp: the commit timestamp, 0 to roll back.
             let outcomes: BTreeMap<u64, u64> = if request.start_version > 0 {
@@ -104,7 +104,7 @@ impl Engine {
         at: Place<'_>,
         request: ScanLockRequest,
     ) -> Result<ScanLockResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         self.raise_max_ts(request.max_version);
         let (start, end) = (encoded_bound(&request.start_key), encoded_bound(&request.end_key));
         if !start.is_empty() {

@@ -7,12 +7,12 @@
 
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, admit};
+use super::admission::Access;
 use super::answer::Failure;
 use super::error::TxnError;
 use super::key::EncodedKey;
-use super::mvcc::Fate;
 use super::locks::{KeyLock, Lock};
+use super::mvcc::Fate;
 use super::txn::{IfMissing, Missing, Rollback, Txn};
 use super::{Engine, Place};
 
@@ -22,7 +22,7 @@ impl Engine {
         at: Place<'_>,
         request: CheckTxnStatusRequest,
     ) -> Result<CheckTxnStatusResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let key = EncodedKey::of(&request.primary_key);
         place.check_point(key.as_bytes())?;
         for ts in [request.lock_ts, request.current_ts, request.caller_start_ts] {
@@ -51,7 +51,7 @@ impl Engine {
         at: Place<'_>,
         request: TxnHeartBeatRequest,
     ) -> Result<TxnHeartBeatResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let key = EncodedKey::of(&request.primary_lock);
         place.check_point(key.as_bytes())?;
         let mut txn = Txn::new(&self.columns, request.start_version);
@@ -68,7 +68,8 @@ impl Engine {
             }
         };
         let pipelined = lock.generation > 0 && lock.async_commit.is_none();
-        let min_commit_ts = if pipelined { lock.min_commit_ts.max(request.min_commit_ts) } else { lock.min_commit_ts };
+        let min_commit_ts =
+            if pipelined { lock.min_commit_ts.max(request.min_commit_ts) } else { lock.min_commit_ts };
         let lock_ttl = lock.ttl_ms.max(request.advise_lock_ttl);
         if (min_commit_ts, lock_ttl) != (lock.min_commit_ts, lock.ttl_ms) {
             lock.min_commit_ts = min_commit_ts;
@@ -85,7 +86,7 @@ impl Engine {
         at: Place<'_>,
         request: CheckSecondaryLocksRequest,
     ) -> Result<CheckSecondaryLocksResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         // No commit at a computed timestamp may overwrite a rollback record that is written here.
         self.raise_max_ts(request.start_version);
         let mut txn = Txn::new(&self.columns, request.start_version);

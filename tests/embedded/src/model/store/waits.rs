@@ -314,9 +314,9 @@ impl LockWaits {
     fn time_out(&mut self, now: Now, id: WaitId) {
         let Some(waiter) = self.finish(id) else { return };
         let mut lock = waiter.lock.clone();
-        lock.duration_to_last_update_ms = waiter.changed.map_or(0, |at| {
-            u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX).max(1)
-        });
+        lock.duration_to_last_update_ms = waiter
+            .changed
+            .map_or(0, |at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX).max(1));
         self.failed.push_back((waiter, id, TxnError::Locked(Box::new(lock))));
     }
 

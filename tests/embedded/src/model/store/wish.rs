@@ -118,7 +118,8 @@ impl Wish {
 
     /// A lock for two phases, still without value; what `held`, its pessimistic lock, was given meanwhile stays.
     pub(super) fn lock(&self, kind: LockKind, held: Option<&Lock>) -> Lock {
-        let at_least = |asked: u64, held_has: fn(&Lock) -> u64| held.map_or(asked, |lock| held_has(lock).max(asked));
+        let at_least =
+            |asked: u64, held_has: fn(&Lock) -> u64| held.map_or(asked, |lock| held_has(lock).max(asked));
         Lock {
             kind,
             primary: self.primary.clone(),
@@ -191,7 +192,8 @@ impl Change {
         }
         for constraint in &request.for_update_ts_constraints {
             let index = usize::try_from(constraint.index).unwrap_or(usize::MAX);
-            let change = changes.get_mut(index).ok_or(TxnError::Other("prewrite: constraint of no mutation"))?;
+            let change =
+                changes.get_mut(index).ok_or(TxnError::Other("prewrite: constraint of no mutation"))?;
             change.expected_for_update_ts = Some(constraint.expected_for_update_ts);
         }
         Ok(())
