@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use tikv_embedded::model::Api;
 use tikv_embedded::{Builder, Embedded, StartError};
 
 const USAGE: &str = "\
@@ -12,10 +13,11 @@ usage: tikv-embedded [--stores N] [--regions N] [--pd-members N] [--pd-port P] [
 Runs a TiKV cluster in memory until Ctrl-C and prints its PD addresses on the first line.
 
   --stores N      stores, 1 to 128 (default 1)
-  --regions N     regions, 1 to 50000, spread over printable and binary keys (default 1)
+  --regions N     regions, 1 to 50000, spread over printable and binary keys (default: those of a new
+                  cluster, which end and begin at the bounds of the default keyspace)
   --pd-members N  PD members, 1 to 128, the first leads (default 1)
   --pd-port P     port of the first PD member on 127.0.0.1 (default: any free one); --port is the same
-  --api-version V API version of the stores: 1, or 2 for keyspaces (default 1)
+  --api-version V storage API of the stores: 1, 1ttl (raw values may have lifetimes) or 2 (default 1)
   --help          this text
   --version       the version
 ";
@@ -34,10 +36,11 @@ enum Asked {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Options {
     stores: usize,
-    regions: usize,
+    /// None: as a new cluster has them.
+    regions: Option<usize>,
     pd_members: usize,
-    port: u16,
-    api_version: u8,
+    pd_port: u16,
+    api: Api,
 }
 
 /// What is wrong with the command line.
@@ -46,6 +49,7 @@ enum BadUsage {
     Unknown(String),
     NoValue(String),
     NotANumber { option: String, value: String },
+    NoApi(String),
 }
 
 impl fmt::Display for BadUsage {
@@ -54,12 +58,13 @@ impl fmt::Display for BadUsage {
             Self::Unknown(option) => write!(f, "unknown argument {option:?}"),
             Self::NoValue(option) => write!(f, "{option} needs a value"),
             Self::NotANumber { option, value } => write!(f, "{option} needs a number, got {value:?}"),
+            Self::NoApi(value) => write!(f, "--api-version needs 1, 1ttl or 2, got {value:?}"),
         }
     }
 }
 
 fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, BadUsage> {
-    let mut options = Options { stores: 1, regions: 1, pd_members: 1, port: 0, api_version: 1 };
+    let mut options = Options { stores: 1, regions: None, pd_members: 1, pd_port: 0, api: Api::V1 };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let (option, given) = match argument.split_once('=') {
@@ -77,27 +82,32 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, BadUsage>
         let not_a_number = || BadUsage::NotANumber { option: option.clone(), value: value.clone() };
         match option.as_str() {
             "--stores" => options.stores = number.ok_or_else(not_a_number)?,
-            "--regions" => options.regions = number.ok_or_else(not_a_number)?,
+            "--regions" => options.regions = Some(number.ok_or_else(not_a_number)?),
             "--pd-members" => options.pd_members = number.ok_or_else(not_a_number)?,
             "--api-version" => {
-                let version = number.and_then(|number| u8::try_from(number).ok());
-                options.api_version =
-                    version.filter(|version| (1..=2).contains(version)).ok_or_else(not_a_number)?;
+                options.api = match value.as_str() {
+                    "1" => Api::V1,
+                    "1ttl" => Api::V1Ttl,
+                    "2" => Api::V2,
+                    _ => return Err(BadUsage::NoApi(value)),
+                }
             }
-            _ => options.port = value.parse().map_err(|_| not_a_number())?,
+            _ => options.pd_port = value.parse().map_err(|_| not_a_number())?,
         }
     }
     Ok(Asked::Run(options))
 }
 
 fn start(options: Options) -> Result<Embedded, StartError> {
-    Builder::default()
+    let builder = Builder::default()
         .stores(options.stores)
-        .regions(options.regions)
         .pd_members(options.pd_members)
-        .port(options.port)
-        .api_version(options.api_version)
-        .start()
+        .port(options.pd_port)
+        .api_version(options.api);
+    match options.regions {
+        Some(regions) => builder.regions(regions).start(),
+        None => builder.default_keyspace().start(),
+    }
 }
 
 /// Serves until Ctrl-C.
@@ -179,11 +189,11 @@ mod tests {
 
     #[test]
     fn options_are_read_in_both_forms() {
-        let options = Options { stores: 3, regions: 8, pd_members: 2, port: 2379, api_version: 2 };
-        let line = "--stores 3 --regions=8 --pd-members 2 --port=2379 --api-version 2";
+        let options = Options { stores: 3, regions: Some(8), pd_members: 2, pd_port: 2379, api: Api::V2 };
+        let line = "--stores 3 --regions=8 --pd-members 2 --pd-port=2379 --api-version 2";
         assert_eq!(parsed(line), Ok(Asked::Run(options)));
         assert_eq!(parsed("--stores 3 --help"), Ok(Asked::Help));
-        let default = Options { stores: 1, regions: 1, pd_members: 1, port: 0, api_version: 1 };
+        let default = Options { stores: 1, regions: None, pd_members: 1, pd_port: 0, api: Api::V1 };
         assert_eq!(parsed(""), Ok(Asked::Run(default)));
     }
 
@@ -194,6 +204,7 @@ mod tests {
         let not =
             |option: &str, value: &str| BadUsage::NotANumber { option: option.into(), value: value.into() };
         assert_eq!(parsed("--regions many"), Err(not("--regions", "many")));
-        assert_eq!(parsed("--port 70000"), Err(not("--port", "70000")));
+        assert_eq!(parsed("--pd-port 70000"), Err(not("--pd-port", "70000")));
+        assert_eq!(parsed("--api-version 3"), Err(BadUsage::NoApi("3".into())));
     }
 }

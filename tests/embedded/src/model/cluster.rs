@@ -18,7 +18,7 @@ use super::command::{Answer, Command};
 use super::pd::{self, Asked, Pd, Watch};
 use super::region::Topology;
 use super::status::{Code, Status};
-use super::store::{Engine, Outcome};
+use super::store::{Api, Engine, Outcome, WaitId, admit_write, raft_entry_too_large};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
 
 /// A call to one of the cluster's servers.
@@ -89,6 +89,8 @@ pub enum Met {
 enum Waiting {
     /// To be executed.
     Call(Box<Call>),
+    /// To be executed once the replica has caught up with what the leader had when the call came.
+    Lagging(Box<Call>),
     /// Executed; the reply comes late.
     Reply(Box<Reply>),
 }
@@ -107,6 +109,8 @@ pub struct Cluster {
     timers: BTreeSet<(Now, Token)>,
     /// Waiting calls by the rule that holds them.
     held: BTreeMap<RuleId, Vec<Token>>,
+    /// Calls that wait for a lock.
+    lock_waits: BTreeMap<WaitId, Token>,
     replies: VecDeque<(Token, Reply)>,
     next_token: u64,
     /// The health feedback of a store: sequence number and slow score.
@@ -166,6 +170,7 @@ impl Cluster {
             waiting: BTreeMap::new(),
             timers: BTreeSet::new(),
             held: BTreeMap::new(),
+            lock_waits: BTreeMap::new(),
             replies: VecDeque::new(),
             next_token: 0,
             health: BTreeMap::new(),
@@ -176,6 +181,13 @@ impl Cluster {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The same cluster, whose stores speak this version of the storage API.
+    #[must_use]
+    pub fn with_api(mut self, api: Api) -> Self {
+        self.engine.set_api(api);
+        self
     }
 
     /// Makes a call at `now`.
@@ -242,8 +254,35 @@ impl Cluster {
         command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
     }
 
-    /// Executes a call, past all faults.
+    /// Executes a call, past all faults: at once, unless a replica that lags is to read.
     fn run(&mut self, now: Now, call: Call) -> Met {
+        if let Call::Store { store, command } = &call
+            && let Some(context) = command.context()
+            && context.replica_read
+            && let Some(lag) = self.topology.conditions.lag(context.region_id, *store)
+            && self.topology.region(context.region_id).is_some_and(|region| !region.led_by(*store))
+        {
+            return self.park(now.after(lag), Waiting::Lagging(Box::new(call)));
+        }
+        self.run_now(now, call)
+    }
+
+    fn run_now(&mut self, now: Now, call: Call) -> Met {
+        let met = self.execute(now, call);
+        self.end_lock_waits();
+        met
+    }
+
+    /// Replies to those whose wait for a lock has ended.
+    fn end_lock_waits(&mut self) {
+        for (id, answer) in self.engine.take_finished() {
+            if let Some(token) = self.lock_waits.remove(&id) {
+                self.replies.push_back((token, Reply::Store(Box::new(Answer::Batched(answer)))));
+            }
+        }
+    }
+
+    fn execute(&mut self, now: Now, call: Call) -> Met {
         match call {
             Call::Pd { member, follower_may, path, body } => {
                 let mut asked = Asked::new(&mut self.topology, member, now);
@@ -266,6 +305,10 @@ impl Cluster {
             let message = "the cluster id of the request does not match the TiKV cluster";
             return Met::Now(Reply::Fail(Status::new(Code::InvalidArgument, message)));
         }
+        if let Some(error) = self.too_large(store, &command) {
+            let answer = command.refused(*error);
+            return Met::Now(answer.map_or(Reply::Lost, |answer| Reply::Store(Box::new(answer))));
+        }
         let answer = match command {
             Command::Batched(request::Cmd::Empty(ask)) => return self.empty(now, &ask),
             Command::Batched(request::Cmd::GetHealthFeedback(_)) => self.health_feedback(store),
@@ -274,6 +317,11 @@ impl Cluster {
             }
             Command::Batched(batched) => match self.engine.handle(&self.topology, store, now, batched) {
                 Outcome::Ready(answer) => Answer::Batched(answer),
+                Outcome::Waits(id) => {
+                    let token = self.token();
+                    self.lock_waits.insert(id, token);
+                    return Met::Later(token);
+                }
                 Outcome::Unimplemented => {
                     let status = Status::new(Code::Unimplemented, "the command is not served");
                     return Met::Now(Reply::Fail(status));
@@ -283,8 +331,10 @@ impl Cluster {
                 Answer::Unary(self.engine.handle_unary(&self.topology, store, now, unary))
             }
             Command::Split(ask) => Answer::Split(super::store_split::split(&mut self.topology, store, &ask)),
-            // Nobody waits: a lock that is held is answered at once.
-            Command::LockWaits(_) => Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse::default()),
+            Command::LockWaits(_) => {
+                let entries = self.engine.lock_waits(store);
+                Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse { entries, ..Default::default() })
+            }
             Command::SafeTs(ask) => {
                 let range = ask.key_range.unwrap_or_default();
                 let safe_ts =
@@ -293,6 +343,16 @@ impl Cluster {
             }
         };
         Met::Now(Reply::Store(Box::new(answer)))
+    }
+
+    /// Why a write is too long for the log of its region, if it is and would be served.
+    fn too_large(&self, store: u64, command: &Command) -> Option<Box<tikv_proto::errorpb::Error>> {
+        let size = command.written_bytes();
+        if size <= self.topology.conditions.entry_limit() {
+            return None;
+        }
+        let region = admit_write(&self.topology, store, command.context()).ok()?;
+        Some(raft_entry_too_large(region.id, u64::try_from(size).unwrap_or(u64::MAX)))
     }
 
     fn empty(&mut self, now: Now, ask: &tikvpb::BatchCommandsEmptyRequest) -> Met {
@@ -340,7 +400,7 @@ impl Cluster {
     #[must_use]
     pub fn next_wake(&self) -> Option<Now> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.pd.next_due()).min()
+        timer.into_iter().chain(self.pd.next_due()).chain(self.engine.next_wake()).min()
     }
 
     /// Makes happen what was due by `now`.
@@ -352,6 +412,8 @@ impl Cluster {
             self.timers.pop_first();
             self.resume(now, token);
         }
+        self.engine.wake(&self.topology, now);
+        self.end_lock_waits();
     }
 
     fn resume(&mut self, now: Now, token: Token) {
@@ -362,12 +424,19 @@ impl Cluster {
                 Met::Now(reply) => reply,
                 Met::Later(renamed) => return self.rename(renamed, token),
             },
+            Some(Waiting::Lagging(call)) => match self.run_now(now, *call) {
+                Met::Now(reply) => reply,
+                Met::Later(renamed) => return self.rename(renamed, token),
+            },
         };
         self.replies.push_back((token, reply));
     }
 
     /// A call that waits again keeps the token its caller knows.
     fn rename(&mut self, from: Token, to: Token) {
+        let same = |token: &&mut Token| **token == from;
+        let ready = self.replies.iter_mut().map(|(token, _)| token);
+        self.lock_waits.values_mut().chain(ready).filter(same).for_each(|token| *token = to);
         if let Some(waiting) = self.waiting.remove(&from) {
             self.waiting.insert(to, waiting);
         }
@@ -386,6 +455,13 @@ impl Cluster {
     /// What has become ready since it was last asked.
     pub fn take_replies(&mut self) -> VecDeque<(Token, Reply)> {
         std::mem::take(&mut self.replies)
+    }
+
+    /// Loses the pessimistic locks that only the leader of `region` knows, as its crash does.
+    pub fn lose_memory_locks(&mut self, region: u64) {
+        if let Some(region) = self.topology.region(region) {
+            self.engine.lose_memory_locks(&region.start, &region.end);
+        }
     }
 
     /// The rules that make calls fail.

@@ -80,6 +80,21 @@ impl Command {
     }
 }
 
+impl Command {
+    /// About how many bytes the command writes into the log of its region, if it brings data; 0 otherwise.
+    #[must_use]
+    pub fn written_bytes(&self) -> usize {
+        match self {
+            Self::Batched(request::Cmd::Prewrite(ask)) => ask.encoded_len(),
+            Self::Batched(request::Cmd::Flush(ask)) => ask.encoded_len(),
+            Self::Batched(request::Cmd::RawPut(ask)) => ask.encoded_len(),
+            Self::Batched(request::Cmd::RawBatchPut(ask)) => ask.encoded_len(),
+            Self::Unary(Unary::RawCompareAndSwap(ask)) => ask.encoded_len(),
+            _ => 0,
+        }
+    }
+}
+
 fn decode<M: Message + Default>(body: Bytes) -> Result<M, Status> {
     M::decode(body)
         .map_err(|error| Status::new(Code::Internal, format!("no {}: {error}", std::any::type_name::<M>())))

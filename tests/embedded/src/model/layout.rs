@@ -66,6 +66,13 @@ impl Layout {
 // TiKV: components/raftstore/src/store/peer_storage.rs: RAFT_INIT_LOG_TERM
 const FIRST_TERM: u64 = 6;
 
+/// Where a new PD cuts the only region: at the bounds of its default keyspace, raw and transactional.
+// PD: pkg/keyspace/keyspace.go: Bootstrap, splitKeyspaceRegion
+#[must_use]
+pub fn default_keyspace() -> Vec<Bytes> {
+    [b"r\0\0\0", b"r\0\0\x01", b"x\0\0\0", b"x\0\0\x01"].into_iter().map(|bound| key::encode(bound)).collect()
+}
+
 /// How many of the keys that people write begin with this byte, as a weight.
 fn weight(byte: u8) -> u64 {
     match byte {

@@ -9,6 +9,7 @@
 //! * [`region`]: [`Topology`], the stores and regions with their epochs, peers and leaders. The only truth
 //!   about who serves which key: the stores check requests against it, PD describes it.
 //! * [`cluster`]: [`Cluster`], all of it behind one door, with the faults that a test orders.
+//! * [`conditions`]: what a test has made of stores and replicas.
 //! * [`command`]: what a store is asked and answers, in a batch or alone. [`frame`]: a batch of them as bytes.
 //! * [`pd`]: PD. [`store`]: the data and the commands on it. `store_split`: a split asked of a store.
 //! * [`status`]: how a call fails as a whole.
@@ -17,6 +18,7 @@
 pub mod clock;
 pub mod cluster;
 pub mod command;
+pub mod conditions;
 pub mod frame;
 pub mod key;
 pub mod layout;
@@ -30,7 +32,9 @@ mod store_split;
 pub use clock::Now;
 pub use cluster::{Call, Cluster, Met, Reply, Token};
 pub use command::{Answer, Command};
+pub use conditions::{Conditions, Disk};
 pub use layout::Layout;
 pub use pd::{Member, Pd};
 pub use region::{Peer, PeerRole, Region, Store, StoreState, Topology, TopologyError};
 pub use status::{Code, Status};
+pub use store::Api;

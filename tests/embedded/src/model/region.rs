@@ -8,6 +8,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::conditions::Conditions;
+
 /// Whether a store takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -183,12 +185,20 @@ pub struct Topology {
     pub(super) starts: BTreeMap<Bytes, u64>,
     /// The last id that was given out; stores, regions and peers draw from one sequence, as in PD.
     pub(super) last_id: u64,
+    /// What a test has made of stores and replicas.
+    pub conditions: Conditions,
 }
 
 impl Topology {
     /// No store and no region; [`super::layout`] fills it.
     pub(super) fn empty() -> Self {
-        Self { stores: BTreeMap::new(), regions: BTreeMap::new(), starts: BTreeMap::new(), last_id: 0 }
+        Self {
+            stores: BTreeMap::new(),
+            regions: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            last_id: 0,
+            conditions: Conditions::default(),
+        }
     }
 
     /// One region over all keys with a peer on each of the first `replicas` stores, led by the first store.

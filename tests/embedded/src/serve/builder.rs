@@ -14,7 +14,7 @@ use super::embedded::Embedded;
 use super::place::{self, Place};
 use super::shared::Shared;
 use crate::control::Node;
-use crate::model::{Cluster, Layout, Member, Now, Pd, key, layout};
+use crate::model::{Api, Cluster, Layout, Member, Now, Pd, key, layout};
 
 /// Peers of a region, if there are stores for them.
 const REPLICAS: usize = 3;
@@ -51,8 +51,8 @@ pub struct Builder {
     regions: usize,
     pd_members: usize,
     port: u16,
-    api_version: u8,
     cluster_id: Option<u64>,
+    api: Api,
     bounds: Vec<Bytes>,
     labels: Vec<Vec<(String, String)>>,
 }
@@ -64,8 +64,8 @@ impl Default for Builder {
             regions: 1,
             pd_members: 1,
             port: 0,
-            api_version: 1,
             cluster_id: None,
+            api: Api::V1,
             bounds: Vec::new(),
             labels: Vec::new(),
         }
@@ -97,16 +97,22 @@ impl Builder {
         self
     }
 
-    /// The API version of the stores: 1, or 2 for clients that use keyspaces. With 2, regions begin where the keyspace
-    /// `DEFAULT` begins and ends.
-    pub fn api_version(mut self, version: u8) -> Self {
-        self.api_version = version;
-        self
-    }
-
     /// The cluster's id; by default another one each time.
     pub fn cluster_id(mut self, id: u64) -> Self {
         self.cluster_id = Some(id);
+        self
+    }
+
+    /// Which version of the storage API the stores speak; version 1 without lifetimes of raw values by default. With version 2
+    /// regions begin where the keyspace `DEFAULT` begins and ends.
+    pub fn api_version(mut self, api: Api) -> Self {
+        self.api = api;
+        self
+    }
+
+    /// Begins regions at the bounds of the default keyspace, raw and transactional, as a new PD does.
+    pub fn default_keyspace(mut self) -> Self {
+        self.bounds.extend(layout::default_keyspace());
         self
     }
 
@@ -200,8 +206,8 @@ impl Builder {
         let mut topology = layout.build();
         topology.set_started(started.as_secs());
         let mut pd = Pd::new(cluster_id, members, max_peers);
-        pd.bootstrap_keyspaces(&mut topology, Now::from_unix(started), self.api_version == 2);
-        Cluster::new(topology, pd)
+        pd.bootstrap_keyspaces(&mut topology, Now::from_unix(started), self.api == Api::V2);
+        Cluster::new(topology, pd).with_api(self.api)
     }
 }
 

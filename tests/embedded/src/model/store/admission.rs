@@ -2,21 +2,36 @@
 //!
 //! Spec: `cluster.md` 4.2, 4.5. TiKV: `raftstore/src/store/{worker/read.rs, fsm/peer.rs}`, `store/util.rs`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tikv_proto::kvrpcpb::{ApiVersion, Context};
+use tikv_proto::kvrpcpb::{Context, DiskFullOpt};
 use tikv_proto::{errorpb, metapb};
 
 use super::error::{Hex, OutOfRegion, TxnError};
+use super::{Engine, Place};
 use crate::model::pd::{wire_peer, wire_region};
-use crate::model::{Peer, PeerRole, Region, Topology};
+use crate::model::{Disk, Peer, PeerRole, Region, Topology};
 
 /// What a request does with the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// It reads; a follower serves it if the context says so.
     Read,
-    /// It writes; only the leader serves it.
+    /// It reads at this timestamp.
+    ReadAt(u64),
+    /// It writes what gives room or locks back, or settles what is there; only the leader serves it.
     Write,
+    /// It writes new data.
+    WriteData,
+    /// It is part of a flashback that was prepared.
+    Flashback,
+}
+
+impl Access {
+    fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::ReadAt(_))
+    }
 }
 
 /// The region of an admitted request, and how it is met.
@@ -37,6 +52,10 @@ pub(super) fn admit<'a>(
 ) -> Result<Admitted<'a>, Box<errorpb::Error>> {
     let absent = Context::default();
     let context = context.unwrap_or(&absent);
+    let conditions = &topology.conditions;
+    if access.reads() {
+        check_busy(conditions.busy(store), context)?;
+    }
     let asked = context.peer.unwrap_or_default();
     if asked.store_id != store {
         return Err(store_not_match(asked.store_id, store));
@@ -46,19 +65,91 @@ pub(super) fn admit<'a>(
     if peer.id != asked.id {
         return Err(mismatch_peer_id(asked.id, peer.id));
     }
+    if conditions.is_recovering(region.id) {
+        return Err(recovery_in_progress(region.id));
+    }
     let leads = region.leader == Some(peer.id);
-    let follower_may = access == Access::Read && (context.replica_read || context.stale_read);
+    let follower_may = access.reads() && (context.replica_read || context.stale_read);
     if !leads && !follower_may {
         return Err(not_leader(region));
     }
     if peer.role == PeerRole::Witness {
         return Err(is_witness(region.id));
     }
+    if conditions.is_uninitialised(region.id, store) {
+        return Err(region_not_initialized(region.id));
+    }
     if context.term != 0 && region.term > context.term.saturating_add(1) {
         return Err(stale_command());
     }
     check_epoch(topology, region, context.region_epoch.as_ref())?;
+    if !access.reads() {
+        check_disk(conditions.disk(store), store, context, access)?;
+    }
     Ok(Admitted { region, peer, leads })
+}
+
+impl Engine {
+    /// [`admit`], and whether the region is being taken back to an older version.
+    ///
+    /// TiKV: `raftstore/src/store/util.rs: check_flashback_state`.
+    pub(super) fn admit<'t>(
+        &self,
+        at: Place<'t>,
+        context: Option<&Context>,
+        access: Access,
+    ) -> Result<Admitted<'t>, Box<errorpb::Error>> {
+        let place = admit(at.topology, at.store, context, access)?;
+        let id = place.region.id;
+        match (self.flashbacks.get(&id), access) {
+            (None, Access::Flashback) => Err(flashback_not_prepared(id)),
+            (None, _) | (Some(_), Access::Flashback) => Ok(place),
+            (Some(&start_ts), Access::ReadAt(ts)) if 0 < ts && ts < start_ts => Ok(place),
+            (Some(&start_ts), _) => Err(flashback_in_progress(id, start_ts)),
+        }
+    }
+}
+
+/// A read that does not want to wait as long as it would have to.
+fn check_busy(wait: Option<Duration>, context: &Context) -> Result<(), Box<errorpb::Error>> {
+    let Some(wait) = wait else { return Ok(()) };
+    let threshold = Duration::from_millis(context.busy_threshold_ms.into());
+    if threshold.is_zero() || wait <= threshold {
+        return Ok(());
+    }
+    let estimated_wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+    let busy = errorpb::ServerIsBusy {
+        reason: "estimated wait time exceeds threshold".to_owned(),
+        estimated_wait_ms,
+        ..Default::default()
+    };
+    Err(Box::new(errorpb::Error {
+        message: "server is busy".to_owned(),
+        server_is_busy: Some(busy),
+        ..Default::default()
+    }))
+}
+
+/// A write for which the leader has no room.
+///
+/// TiKV: `raftstore/src/store/peer.rs: check_normal_proposal_with_disk_full_opt`.
+fn check_disk(disk: Disk, store: u64, context: &Context, access: Access) -> Result<(), Box<errorpb::Error>> {
+    let allowed = match context.disk_full_opt() {
+        _ if disk == Disk::Normal => return Ok(()),
+        DiskFullOpt::AllowedOnAlreadyFull => Disk::AlreadyFull,
+        DiskFullOpt::AllowedOnAlmostFull => Disk::AlmostFull,
+        DiskFullOpt::NotAllowedOnFull if access == Access::Write => Disk::AlmostFull,
+        DiskFullOpt::NotAllowedOnFull => Disk::Normal,
+    };
+    if disk <= allowed {
+        return Ok(());
+    }
+    let reason = format!("propose failed: tikv disk full, cmd diskFullOpt={:?}", context.disk_full_opt());
+    Err(Box::new(errorpb::Error {
+        message: format!("store ids [{store}], errmsg {reason}"),
+        disk_full: Some(errorpb::DiskFull { store_id: vec![store], reason }),
+        ..Default::default()
+    }))
 }
 
 /// [`admit`] for a split, which is no business of the engine.
@@ -109,19 +200,6 @@ impl Admitted<'_> {
         };
         (start, end)
     }
-}
-
-/// Refuses a request of another API version than 1, which is the only one served.
-///
-/// It comes before all checks of the region, but only some commands make it.
-pub(super) fn check_api_version(context: Option<&Context>, command: &'static str) -> Result<(), TxnError> {
-    let request = match context.map(Context::api_version).unwrap_or_default() {
-        ApiVersion::V1 => return Ok(()),
-        ApiVersion::V1ttl => "V1ttl",
-        ApiVersion::V2 => "V2",
-        ApiVersion::V3 => "V3",
-    };
-    Err(TxnError::ApiVersion { command, request })
 }
 
 /// Only the version counts: a changed membership alone does not refuse a request.
@@ -192,6 +270,58 @@ fn is_witness(region_id: u64) -> Box<errorpb::Error> {
     Box::new(errorpb::Error {
         message: format!("peer is a witness of region {region_id}"),
         is_witness: Some(errorpb::IsWitness { region_id }),
+        ..Default::default()
+    })
+}
+
+fn recovery_in_progress(region_id: u64) -> Box<errorpb::Error> {
+    Box::new(errorpb::Error {
+        message: format!("region {region_id} is in the recovery progress"),
+        recovery_in_progress: Some(errorpb::RecoveryInProgress { region_id }),
+        ..Default::default()
+    })
+}
+
+fn region_not_initialized(region_id: u64) -> Box<errorpb::Error> {
+    Box::new(errorpb::Error {
+        message: format!("region {region_id} not initialized yet"),
+        region_not_initialized: Some(errorpb::RegionNotInitialized { region_id }),
+        ..Default::default()
+    })
+}
+
+pub(super) fn flashback_not_prepared(region_id: u64) -> Box<errorpb::Error> {
+    Box::new(errorpb::Error {
+        message: format!("region {region_id} not prepared the flashback"),
+        flashback_not_prepared: Some(errorpb::FlashbackNotPrepared { region_id }),
+        ..Default::default()
+    })
+}
+
+fn flashback_in_progress(region_id: u64, flashback_start_ts: u64) -> Box<errorpb::Error> {
+    Box::new(errorpb::Error {
+        message: format!(
+            "region {region_id} is in the flashback progress with start_ts {flashback_start_ts}"
+        ),
+        flashback_in_progress: Some(errorpb::FlashbackInProgress { region_id, flashback_start_ts }),
+        ..Default::default()
+    })
+}
+
+/// The leader does not know yet how high timestamps have come.
+pub(super) fn max_timestamp_not_synced(region_id: u64) -> Box<errorpb::Error> {
+    Box::new(errorpb::Error {
+        message: format!("max timestamp of region {region_id} is not synced"),
+        max_timestamp_not_synced: Some(errorpb::MaxTimestampNotSynced {}),
+        ..Default::default()
+    })
+}
+
+/// A write that is longer than an entry of the log may be.
+pub(in crate::model) fn raft_entry_too_large(region_id: u64, entry_size: u64) -> Box<errorpb::Error> {
+    Box::new(errorpb::Error {
+        message: format!("raft entry is too large, region {region_id}, entry size {entry_size}"),
+        raft_entry_too_large: Some(errorpb::RaftEntryTooLarge { region_id, entry_size }),
         ..Default::default()
     })
 }

@@ -89,6 +89,10 @@ answers! {
         told.error = Some(Box::new(error.clone().into_key_error()));
         told.pairs = vec![failed_pair(error)];
     };
+    PessimisticLockResponse => |told, error| told.errors = vec![error.into_key_error()];
+    PessimisticRollbackResponse => |told, error| told.errors = vec![error.into_key_error()];
+    FlushResponse => |told, error| told.errors = vec![error.into_key_error()];
+    BufferBatchGetResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     PrewriteResponse => |told, error| told.errors = vec![error.into_key_error()];
     CommitResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     BatchRollbackResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
@@ -98,6 +102,8 @@ answers! {
     CheckSecondaryLocksResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     ResolveLockResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
     ScanLockResponse => |told, error| told.error = Some(Box::new(error.into_key_error()));
+    PrepareFlashbackToVersionResponse => |told, error| told.error = error.to_string();
+    FlashbackToVersionResponse => |told, error| told.error = error.to_string();
     DeleteRangeResponse => |told, error| told.error = error.to_string();
     UnsafeDestroyRangeResponse => |told, error| told.error = error.to_string();
     MvccGetByKeyResponse => |told, error| told.error = error.to_string();

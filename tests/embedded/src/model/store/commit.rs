@@ -4,7 +4,7 @@
 
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, admit};
+use super::admission::Access;
 use super::answer::Failure;
 use super::error::TxnError;
 use super::key::EncodedKey;
@@ -19,7 +19,7 @@ impl Engine {
         at: Place<'_>,
         request: CommitRequest,
     ) -> Result<CommitResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let (start_ts, commit_ts) = (request.start_version, request.commit_version);
         if commit_ts <= start_ts {
             return Err(TxnError::InvalidTxnTso { start_ts, commit_ts }.into());
@@ -31,8 +31,9 @@ impl Engine {
             place.check_point(key.as_bytes())?;
             txn.commit_key(key, commit_ts, role)?;
         }
-        let changes = txn.into_changes();
-        self.columns.apply(changes);
+        txn.note_commit(commit_ts);
+        let effects = txn.into_effects();
+        self.apply(at, effects);
         Ok(CommitResponse { commit_version: commit_ts, ..Default::default() })
     }
 
@@ -41,15 +42,15 @@ impl Engine {
         at: Place<'_>,
         request: BatchRollbackRequest,
     ) -> Result<BatchRollbackResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         let mut txn = Txn::new(&self.columns, request.start_version);
         for user in &request.keys {
             let key = EncodedKey::of(user);
             place.check_point(key.as_bytes())?;
             txn.clean_up(key, 0, Rollback::Collapsing)?;
         }
-        let changes = txn.into_changes();
-        self.columns.apply(changes);
+        let effects = txn.into_effects();
+        self.apply(at, effects);
         Ok(BatchRollbackResponse::default())
     }
 
@@ -58,7 +59,7 @@ impl Engine {
         at: Place<'_>,
         request: CleanupRequest,
     ) -> Result<CleanupResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         // No commit at a computed timestamp may overwrite the record that is written here.
         self.raise_max_ts(request.start_version);
         let key = EncodedKey::of(&request.key);
@@ -66,8 +67,8 @@ impl Engine {
         let mut txn = Txn::new(&self.columns, request.start_version);
         match txn.clean_up(key, request.current_ts, Rollback::Protected) {
             Ok(()) => {
-                let changes = txn.into_changes();
-                self.columns.apply(changes);
+                let effects = txn.into_effects();
+                self.apply(at, effects);
                 Ok(CleanupResponse::default())
             }
             Err(TxnError::Committed { commit_ts, .. }) => {
@@ -86,7 +87,9 @@ impl Txn<'_> {
         commit_ts: u64,
         role: CommitRole,
     ) -> Result<(), TxnError> {
-        let Some(lock) = self.own_lock(&key) else {
+        let found = self.lock(&key);
+        let own = found.as_ref().and_then(|found| Some((found, found.of(self.start_ts)?)));
+        let Some((found, lock)) = own else {
             return match self.fate(&key) {
                 Fate::Committed(_) => Ok(()),
                 Fate::RolledBack | Fate::Unknown { .. } => Err(TxnError::TxnLockNotFound {
@@ -109,9 +112,13 @@ impl Txn<'_> {
                 mvcc: (!is_primary).then(|| Box::new(self.columns.mvcc_info(&key))),
             });
         }
-        let write = Write::commit(lock, commit_ts);
+        let Some(write) = Write::commit(lock, commit_ts) else {
+            // A pessimistic lock that was never prewritten: it only goes.
+            self.give_back(key, found, 0);
+            return Ok(());
+        };
         self.put_write(key.clone(), commit_ts, write);
-        self.unlock(key);
+        self.give_back(key, found, commit_ts);
         Ok(())
     }
 }

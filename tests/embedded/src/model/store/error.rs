@@ -8,10 +8,11 @@
 use std::fmt;
 
 use bytes::Bytes;
+use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::{
-    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, DebugInfo, KeyError, LockInfo, MvccDebugInfo,
-    MvccInfo, PrimaryMismatch, TxnLockNotFound, TxnNotFound, WriteConflict,
+    AlreadyExist, Assertion, AssertionFailed, CommitTsExpired, Deadlock, DebugInfo, KeyError, LockInfo,
+    MvccDebugInfo, MvccInfo, PrimaryMismatch, TxnLockNotFound, TxnNotFound, WriteConflict,
 };
 
 use crate::model::Region;
@@ -63,6 +64,27 @@ pub(super) enum TxnError {
         existing_start_ts: u64,
         existing_commit_ts: u64,
     },
+    #[error("pessimistic lock not found, {reason:?}, {start_ts} key: {}", Hex(.key))]
+    PessimisticLockNotFound { start_ts: u64, key: Bytes, reason: LockLost },
+    #[error("pessimistic lock already rollbacked, {start_ts} key: {}", Hex(.key))]
+    PessimisticLockRolledBack { start_ts: u64, key: Bytes },
+    #[error("lock type not match, {start_ts} key: {}, pessimistic: {pessimistic}", Hex(.key))]
+    LockTypeNotMatch { start_ts: u64, key: Bytes, pessimistic: bool },
+    #[error("lock_only_if_exists is set, but return_values is not, {start_ts} key: {}", Hex(.key))]
+    LockIfExistsFailed { start_ts: u64, key: Bytes },
+    #[error("deadlock: {start_ts} waits for {lock_ts}")]
+    Deadlock {
+        start_ts: u64,
+        lock_ts: u64,
+        lock_key: Bytes,
+        /// Hash of the key for which somebody waits for this transaction.
+        deadlock_key_hash: u64,
+        /// Who waits for whom; the last is the one that would close the circle.
+        wait_chain: Vec<WaitForEntry>,
+    },
+    /// A flush comes behind a newer one; no client is told.
+    #[error("flush behind a newer one on key {}", Hex(.key))]
+    GenerationOutOfOrder { key: Bytes },
     #[error("primary mismatch, the lock names another primary")]
     PrimaryMismatch(Box<LockInfo>),
     #[error("txn already committed @{commit_ts}")]
@@ -73,10 +95,22 @@ pub(super) enum TxnError {
     KeyTooLarge { size: usize },
     #[error("invalid cf name: {0}")]
     InvalidCf(String),
+    #[error("cf is deprecated in API V2, cf name: {0}")]
+    CfDeprecated(String),
     #[error(
-        "Api version in request does not match with TiKV storage, cmd: {command}, storage: V1, request: {request}"
+        "Api version in request does not match with TiKV storage, cmd: {command}, storage: {storage}, request: {request}"
     )]
-    ApiVersion { command: &'static str, request: &'static str },
+    ApiVersion { command: &'static str, storage: &'static str, request: &'static str },
+    #[error("Key mode mismatched with the request mode, cmd: {command}, storage: {storage}, key: {}", Hex(.key))]
+    InvalidKeyMode { command: &'static str, storage: &'static str, key: Bytes },
+    #[error(
+        "Key mode mismatched with the request mode, cmd: {command}, storage: {storage}, range: ({}, {})",
+        Hex(.start),
+        Hex(.end)
+    )]
+    InvalidKeyRangeMode { command: &'static str, storage: &'static str, start: Bytes, end: Bytes },
+    #[error("The length of ttls does not equal to the length of pairs")]
+    TtlLenNotEqualsToPairs,
     // TiKV: `region_snapshot.rs: handle_check_key_in_region_error`, wrapped once by `raftstore_impls.rs`.
     #[error("unknown error {:?}", .0.to_string())]
     OutOfRegion(OutOfRegion),
@@ -94,6 +128,19 @@ pub(super) enum TxnError {
     UnknownChecksum(i32),
     #[error("{0}")]
     Other(&'static str),
+}
+
+/// Why a pessimistic lock that should be there does not count; the names are TiKV's, clients see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LockLost {
+    /// Another transaction holds the key.
+    LockTsMismatch,
+    /// There is none, and the key was written since.
+    LockMissingAmendFail,
+    /// It was granted at another timestamp than the client knows of.
+    LockForUpdateTsMismatch,
+    /// The key was never locked, and was written since.
+    NonLockKeyConflict,
 }
 
 /// Longest key in the engine, in bytes: encoded for transactions, plain for raw data.
@@ -185,6 +232,10 @@ impl TxnError {
                     existing_commit_ts,
                 });
             }
+            Self::Deadlock { lock_ts, lock_key, deadlock_key_hash, wait_chain, .. } => {
+                told.deadlock =
+                    Some(Deadlock { lock_ts, lock_key, deadlock_key_hash, wait_chain, ..Default::default() });
+            }
             Self::PrimaryMismatch(info) => {
                 told.primary_mismatch = Some(PrimaryMismatch { lock_info: Some(*info) });
             }
@@ -200,9 +251,10 @@ impl TxnError {
                 format!("Error(Txn(Error(Engine(Error(Other({:?}))))))", place.to_string())
             }
             Self::InvalidTxnTso { .. } | Self::InvalidReqRange => format!("Error(Txn(Error({self:?})))"),
-            Self::ApiVersion { command, request } => format!(
-                "Error(ApiVersionNotMatched {{ cmd: {command}, storage_api_version: V1, req_api_version: {request} }})"
+            Self::ApiVersion { command, storage, request } => format!(
+                "Error(ApiVersionNotMatched {{ cmd: {command}, storage_api_version: {storage}, req_api_version: {request} }})"
             ),
+            Self::InvalidKeyMode { .. } | Self::InvalidKeyRangeMode { .. } => format!("Error({self:?})"),
             Self::KeyTooLarge { size } => {
                 format!("Error(KeyTooLarge {{ size: {size}, limit: {MAX_KEY_SIZE} }})")
             }

@@ -33,6 +33,12 @@ impl EncodedKey {
         &self.0
     }
 
+    /// The hash by which clients know a key that is part of a deadlock.
+    // TiKV: txn_types/src/types.rs: Key::gen_hash
+    pub(super) fn hash(&self) -> u64 {
+        farmhash::fingerprint64(&self.0)
+    }
+
     /// The first bytes behind this key.
     pub(super) fn successor(&self) -> Bytes {
         let mut next = BytesMut::with_capacity(self.0.len() + 1);

@@ -4,13 +4,14 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::key::EncodedKey;
+use super::locks::Lock;
 use super::mvcc::Fate;
-use super::records::{Lock, WriteKind};
+use super::records::WriteKind;
 
 /// The bound of a range of all keys.
 static OPEN: Bytes = Bytes::new();
 
-/// A row of the `lock` column.
+/// A lock of one transaction on a key, in the `lock` column or only in the leader's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockRow {
@@ -26,6 +27,8 @@ pub struct LockRow {
     pub min_commit_ts: u64,
     /// Whether its transaction is committed by all of its locks together.
     pub async_commit: bool,
+    /// Whether it only keeps others away until its transaction prewrites.
+    pub pessimistic: bool,
 }
 
 /// What a row of the `write` column says.
@@ -66,21 +69,25 @@ fn row(key: &EncodedKey, lock: &Lock) -> LockRow {
         ttl_ms: lock.ttl_ms,
         min_commit_ts: lock.min_commit_ts,
         async_commit: lock.async_commit.is_some(),
+        pessimistic: lock.is_pessimistic(),
     }
 }
 
 impl Engine {
-    /// All locks by key.
+    /// All locks by key, those of a key that several transactions share one after the other.
     #[must_use]
     pub fn lock_rows(&self) -> Vec<LockRow> {
-        self.columns.locks(&OPEN, &OPEN).map(|(key, lock)| row(key, lock)).collect()
+        let locks = self.columns.locks(&OPEN, &OPEN);
+        locks
+            .flat_map(|(key, locks)| locks.holders().map(|lock| row(&key, lock)).collect::<Vec<_>>())
+            .collect()
     }
 
-    /// The lock of `key`, a user key.
+    /// The lock of `key`, a user key; of several, the oldest.
     #[must_use]
     pub fn lock_row(&self, key: &[u8]) -> Option<LockRow> {
         let key = EncodedKey::of(key);
-        self.columns.lock(&key).map(|lock| row(&key, lock))
+        self.columns.lock(&key).and_then(|locks| locks.holders().next().map(|lock| row(&key, lock)))
     }
 
     /// All rows of the `write` column by key, the newest of a key first.

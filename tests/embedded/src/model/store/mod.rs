@@ -2,32 +2,45 @@
 //!
 //! [`Engine`] is the one door. It takes a decoded request, the store that it was sent to, the topology and the time; it
 //! checks the request against the region, runs it on the data at once, and returns the decoded answer. It reads no
-//! clock and holds no latches over time, so a request is one step for whoever drives it.
+//! clock and holds no latches over time, so a request is one step for whoever drives it. Only a request for a
+//! pessimistic lock may wait, under a [`WaitId`]: other requests or time ([`Engine::next_wake`]) end its wait.
 //!
 //! The data of all regions is one logical copy: replicas differ in their role only, which the topology knows. So is
 //! `max_ts`, the largest timestamp that anyone has read at: real stores have one each, and a new leader first learns
 //! how far others may have read; here it knows.
 //!
-//! * `admission`: may this store serve this request? Region errors, API version.
-//! * `key`, `records`, `columns`: the data: encoded keys, locks and versions, and the three columns of TiKV.
+//! * `admission`, `api`: may this store serve this request? Region errors, API versions.
+//! * `key`, `locks`, `records`, `columns`: the data: encoded keys, locks and versions, and the three columns of TiKV.
 //! * `mvcc`, `txn`: what the columns say about the versions of a key, and one transaction's changes to them.
-//! * `read`, `prewrite` with `constraint`, `commit`, `status`, `resolve`, `range`: transactional commands.
+//! * `read` with `details`, `prewrite` with `wish` and `constraint`, `commit`, `status`, `resolve`, `range`: commands of
+//!   transactions.
+//! * `pessimistic` with `acquire`: locks before the prewrite. `waits` with `detector`: who waits for them.
+//! * `flashback`: a range as it was before.
+//! * `cop`: coprocessor requests, of which only the place and the locks are looked at.
 //! * `raw`, `raw_range` with `crc64`: raw commands. They share the columns with transactions, as in TiKV.
 //! * `look`: what the columns hold, for who checks them.
 //! * `error`, `answer`: why a command failed, and how each response message tells it.
 //!
 //! Spec: `cluster.md` 4 to 9, `rawkv.md`. The judge is recorded behaviour of a real TiKV.
 
+mod acquire;
 mod admission;
 mod answer;
+mod api;
 mod columns;
 mod commit;
 mod constraint;
+mod cop;
 mod crc64;
+mod details;
+mod detector;
 mod error;
+mod flashback;
 mod key;
+mod locks;
 mod look;
 mod mvcc;
+mod pessimistic;
 mod prewrite;
 mod range;
 mod raw;
@@ -39,23 +52,43 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod waits;
+mod wish;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_response::response};
 
-pub(super) use self::admission::{admit_write, bare, key_not_in_region};
+pub(super) use self::admission::{admit_write, bare, key_not_in_region, raft_entry_too_large};
 use self::answer::Answer;
+pub use self::api::Api;
 use self::columns::Columns;
 pub use self::look::{LockRow, RowKind, WriteRow};
+use self::txn::Effects;
+use self::waits::LockWaits;
+pub use self::waits::WaitId;
 use super::{Now, Region, Topology};
 
 /// The data of a cluster and the commands on it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Engine {
     columns: Columns,
     /// The largest timestamp that has been read at: commits whose timestamp is computed here lie above it.
     max_ts: u64,
+    waits: LockWaits,
+    /// Answers to requests that waited.
+    finished: VecDeque<(WaitId, response::Cmd)>,
+    /// By start timestamp: transactions that were committed lately, at which timestamp and when it was learnt.
+    committed: BTreeMap<u64, (u64, Now)>,
+    /// Pessimistic locks stay in the leader's memory.
+    pessimistic_in_memory: bool,
+    api: Api,
+    /// Regions that are being taken back to an older version, and the start timestamps of the flashbacks.
+    flashbacks: BTreeMap<u64, u64>,
 }
 
 /// What became of a command.
@@ -65,6 +98,8 @@ pub struct Engine {
 pub enum Outcome {
     /// It was run, or refused, and this is the answer.
     Ready(response::Cmd),
+    /// It waits for a lock; [`Engine::take_finished`] will have its answer.
+    Waits(WaitId),
     /// The store does not serve it: gRPC `Unimplemented`.
     Unimplemented,
 }
@@ -112,14 +147,25 @@ impl Engine {
     /// An engine without data.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            columns: Columns::default(),
+            max_ts: 0,
+            waits: LockWaits::default(),
+            finished: VecDeque::new(),
+            committed: BTreeMap::new(),
+            pessimistic_in_memory: true,
+            api: Api::V1,
+            flashbacks: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the version of the storage API. It is to be set before there is data.
+    pub fn set_api(&mut self, api: Api) {
+        self.api = api;
     }
 
     /// Runs a command that `store` received at `now`: one of those that a `BatchCommands` frame can carry, whether it
     /// came in one or by its own method.
-    ///
-    /// The answer is there at once. Of [`Outcome`], which more can be added to, only a command that waits for
-    /// another one would need a further variant.
     pub fn handle(&mut self, topology: &Topology, store: u64, now: Now, command: request::Cmd) -> Outcome {
         use request::Cmd as Ask;
         use response::Cmd as Tell;
@@ -129,8 +175,6 @@ impl Engine {
             Ask::Get(ask) => Tell::Get(Answer::of(self.get(at, ask))),
             Ask::BatchGet(ask) => Tell::BatchGet(Answer::of(self.batch_get(at, ask))),
             Ask::Scan(ask) => Tell::Scan(Answer::of(self.scan(at, ask))),
-            // Pessimistic transactions are not served.
-            Ask::Prewrite(ask) if ask.for_update_ts != 0 => return Outcome::Unimplemented,
             Ask::Prewrite(ask) => Tell::Prewrite(Answer::of(self.prewrite(at, ask))),
             Ask::Commit(ask) => Tell::Commit(Answer::of(self.commit(at, ask))),
             Ask::Cleanup(ask) => Tell::Cleanup(Answer::of(self.cleanup(at, ask))),
@@ -142,6 +186,17 @@ impl Engine {
             }
             Ask::ScanLock(ask) => Tell::ScanLock(Answer::of(self.scan_lock(at, ask))),
             Ask::ResolveLock(ask) => Tell::ResolveLock(Answer::of(self.resolve_lock(at, ask))),
+            Ask::Coprocessor(ask) => Tell::Coprocessor(self.coprocessor(at, &ask)),
+            Ask::PessimisticLock(ask) => return self.pessimistic_lock(at, ask),
+            Ask::PessimisticRollback(ask) => {
+                Tell::PessimisticRollback(Answer::of(self.pessimistic_rollback(at, ask)))
+            }
+            Ask::Flush(ask) => Tell::Flush(Answer::of(self.flush(at, ask))),
+            Ask::BufferBatchGet(ask) => Tell::BufferBatchGet(Answer::of(self.buffer_batch_get(at, ask))),
+            Ask::PrepareFlashbackToVersion(ask) => {
+                Tell::PrepareFlashbackToVersion(Answer::of(self.prepare_flashback(at, ask)))
+            }
+            Ask::FlashbackToVersion(ask) => Tell::FlashbackToVersion(Answer::of(self.flashback(at, ask))),
             Ask::DeleteRange(ask) => Tell::DeleteRange(Answer::of(self.delete_range(at, ask))),
             other => return self.handle_raw(at, other),
         })
@@ -188,36 +243,114 @@ impl Engine {
         }
     }
 
-    /// The timestamp up to which followers of the regions of `store` that meet `[start, end)` serve stale reads: the
+    /// The timestamp up to which the replicas on `store` of regions that meet `[start, end)` serve stale reads: the
     /// smallest of them; 0 if there are none. Bounds are in region form, an empty end is open.
     #[must_use]
     pub fn safe_ts(&self, topology: &Topology, store: u64, now: Now, start: &Bytes, end: &Bytes) -> u64 {
+        let at = Place { topology, store, now };
         topology
             .regions()
             .filter(|region| region.peer_on(store).is_some() && region.ends_after(start))
             .filter(|region| end.is_empty() || region.start < *end)
-            .map(|region| self.region_safe_ts(region, now))
+            .map(|region| self.peer_safe_ts(at, region))
             .filter(|&safe_ts| safe_ts > 0)
             .min()
             .unwrap_or(0)
     }
 
-    /// A region's safe timestamp: no lock of a transaction that began before it is left, so nothing will be committed
-    /// at or below it.
-    fn region_safe_ts(&self, region: &Region, now: Now) -> u64 {
-        let behind = now.unix_ms().saturating_sub(SAFE_TS_LAG_MS) << records::LOGICAL_BITS;
-        let oldest = self.columns.locks(&region.start, &region.end).map(|(_, lock)| lock.start_ts).min();
+    /// The safe timestamp of a region's replica on the store that was asked: no lock of a transaction that began before
+    /// it is left, so nothing will be committed at or below it. A replica that lags knows what was so a while ago.
+    fn peer_safe_ts(&self, at: Place<'_>, region: &Region) -> u64 {
+        let conditions = &at.topology.conditions;
+        if let Some(pinned) = conditions.safe_ts(region.id, at.store) {
+            return pinned;
+        }
+        let lag = conditions.lag(region.id, at.store).unwrap_or_default();
+        let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX).saturating_add(SAFE_TS_LAG_MS);
+        let behind = at.now.unix_ms().saturating_sub(lag_ms) << records::LOGICAL_BITS;
+        let locks = self.columns.stored_locks(&region.start, &region.end);
+        let oldest = locks.flat_map(|(_, lock)| lock.holders().map(|lock| lock.start_ts)).min();
         oldest.map_or(behind, |start_ts| start_ts.min(behind))
+    }
+
+    /// Does what a command came to, and then what follows for those who wait for its locks.
+    fn apply(&mut self, at: Place<'_>, effects: Effects) {
+        self.columns.apply(effects.changes);
+        for (start_ts, commit_ts) in effects.committed {
+            self.note_commit(at.now, start_ts, commit_ts);
+        }
+        for released in &effects.released {
+            self.waits.released(at.now, released);
+        }
+        for (key, lock) in &effects.acquired {
+            self.waits.acquired(at.now, key, lock);
+        }
+        self.settle_waits(at);
+    }
+
+    /// Answers those whose wait has ended, and lets those try again who may.
+    fn settle_waits(&mut self, at: Place<'_>) {
+        while let Some((waiter, id, error)) = self.waits.failed.pop_front() {
+            let answer = response::Cmd::PessimisticLock(pessimistic::refused(&waiter.wish, error));
+            self.finished.push_back((id, answer));
+        }
+        if let Some(id) = self.waits.resumed.pop_front() {
+            self.resume(at, id);
+            self.settle_waits(at);
+        }
+    }
+
+    /// When time alone will end a wait.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Now> {
+        self.waits.next_wake()
+    }
+
+    /// Ends the waits whose time has come by `now`.
+    pub fn wake(&mut self, topology: &Topology, now: Now) {
+        while self.waits.wake(now) {
+            self.settle_waits(Place { topology, store: 0, now });
+        }
+    }
+
+    /// The answers to requests that waited.
+    pub fn take_finished(&mut self) -> VecDeque<(WaitId, response::Cmd)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Who waits for whose lock on `store`.
+    #[must_use]
+    pub fn lock_waits(&self, store: u64) -> Vec<WaitForEntry> {
+        self.waits.entries(store)
+    }
+
+    /// Loses the locks that only the leader of a region knows, as a crash does. Bounds are in region form.
+    pub fn lose_memory_locks(&mut self, start: &Bytes, end: &Bytes) {
+        self.columns.lose_memory_locks(start, end);
+    }
+
+    fn note_commit(&mut self, now: Now, start_ts: u64, commit_ts: u64) {
+        self.committed.retain(|_, (_, at)| now.since(*at) < COMMITS_KEPT);
+        self.committed.insert(start_ts, (commit_ts, now));
+    }
+
+    /// Whether the transaction is known to be committed; one that was so long ago may be forgotten.
+    fn is_committed(&self, start_ts: u64) -> bool {
+        self.committed.contains_key(&start_ts)
     }
 
     /// Makes commits whose timestamp is computed here come after `ts`; the largest timestamp means the newest data and
     /// binds nobody.
-    fn raise_max_ts(&mut self, ts: u64) {
+    pub(super) fn raise_max_ts(&mut self, ts: u64) {
         if ts != u64::MAX {
             self.max_ts = self.max_ts.max(ts);
         }
     }
 }
+
+/// How long a store remembers which transactions were committed.
+// TiKV: `txn/txn_status_cache.rs: CACHE_ITEMS_REQUIRED_KEEP_TIME`
+const COMMITS_KEPT: Duration = Duration::from_secs(30);
 
 /// How far safe timestamps lie behind the clock. Measured: a stale read 1.5 s back is served, one 0.5 s back is not.
 const SAFE_TS_LAG_MS: u64 = 1000;

@@ -1,42 +1,33 @@
-//! Prewrite: the first phase of a commit, or all of it.
+//! Prewrite: the first phase of a commit, or all of it; and Flush, a prewrite of part of a pipelined transaction.
 //!
 //! Each mutation is checked and then locked; the changes of all of them are applied at once, or none. A transaction
 //! whose client asked for it gets a timestamp from which on it may be committed (async commit), or is committed at it
 //! right away (one phase). A transaction for which that timestamp would be too large falls back to two phases.
 //!
-//! Only optimistic transactions: without pessimistic locks there is nothing for the other mode to find.
+//! A flush is not atomic: the keys that others have locked are told, the rest is written.
 //!
-//! Spec: `cluster.md` 7.1. TiKV: `txn/commands/prewrite.rs`, `txn/actions/prewrite.rs`.
+//! Spec: `cluster.md` 7.1, 7.14, 7.15. TiKV: `txn/commands/{prewrite,flush}.rs`, `txn/actions/prewrite.rs`.
 
 use bytes::Bytes;
+use tikv_proto::kvrpcpb::prewrite_request::PessimisticAction;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, check_api_version};
+use super::admission::{Access, Admitted, max_timestamp_not_synced};
 use super::answer::Failure;
-use super::constraint::{Checked, check_mutation};
-use super::error::{MAX_KEY_SIZE, TxnError};
+use super::constraint::{Standing, check_mutation};
+use super::error::TxnError;
 use super::key::EncodedKey;
+use super::locks::{AsyncCommit, KeyLock, Lock, LockKind};
 use super::mvcc::Fate;
-use super::raw::owned;
-use super::records::{AsyncCommit, Lock, LockKind, SHORT_VALUE_MAX, Write};
-use super::txn::Txn;
+use super::records::{SHORT_VALUE_MAX, Write};
+use super::txn::{Effects, Txn};
+use super::wish::{Change, TxnKind, Wish};
 use super::{Engine, Place};
 
-/// What a prewrite is asked for, apart from its mutations.
-#[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) start_ts: u64,
-    pub(super) primary: Bytes,
-    pub(super) skip_constraint_check: bool,
-    pub(super) assertion_level: AssertionLevel,
-    ttl_ms: u64,
-    txn_size: u64,
-    txn_source: u64,
-    min_commit_ts: u64,
-    /// 0: no limit.
-    max_commit_ts: u64,
-    secondaries: Vec<Bytes>,
-}
+/// More optimistic mutations than this are first looked at together: a range in which nothing was ever written has
+/// nothing to check.
+// TiKV: txn/commands/prewrite.rs: FORWARD_MIN_MUTATIONS_NUM
+const LOOK_TOGETHER_ABOVE: usize = 12;
 
 /// How the transaction is to be committed; a fallback moves it to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +40,13 @@ enum Mode {
     TwoPhase,
 }
 
-/// A mutation in the words of the engine.
+/// A key of a one-phase transaction, which gets no lock unless it falls back.
 #[derive(Debug)]
-pub(super) struct Change {
-    pub(super) key: EncodedKey,
-    /// `None`: the key is only checked.
-    kind: Option<LockKind>,
-    value: Bytes,
-    /// The key must have no value.
-    pub(super) must_be_absent: bool,
-    pub(super) assertion: Assertion,
+struct OnePhaseKey {
+    key: EncodedKey,
+    lock: Lock,
+    /// A pessimistic lock lies there.
+    held: bool,
 }
 
 /// A prewrite at work.
@@ -68,8 +56,7 @@ struct Prewrite<'a> {
     wish: &'a Wish,
     max_ts: u64,
     mode: Mode,
-    /// The keys of a one-phase transaction, which get no lock unless it falls back.
-    one_phase: Vec<(EncodedKey, Lock)>,
+    one_phase: Vec<OnePhaseKey>,
     /// 0 unless all keys so far can be committed by async commit or in one phase.
     min_commit_ts: u64,
     locked: Vec<TxnError>,
@@ -98,24 +85,20 @@ impl Engine {
         request: PrewriteRequest,
     ) -> Result<PrewriteResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "prewrite")?;
-        let changes = request.mutations.iter().map(Change::new).collect::<Result<Vec<_>, _>>()?;
+        let named = request.mutations.iter().map(|mutation| &mutation.key);
+        self.api.check_keys(context, "prewrite", named)?;
+        let mut changes = Change::of_prewrite(&request)?;
         let mode = Mode::of(&request);
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        if changes.iter().any(|change| change.must_be_absent) {
-            self.raise_max_ts(request.start_version);
+        let place = self.admit(at, context, Access::WriteData)?;
+        if mode != Mode::TwoPhase && at.topology.conditions.is_max_ts_unsynced(place.region.id) {
+            return Err(max_timestamp_not_synced(place.region.id).into());
         }
-        let wish = Wish::new(&request);
-        let mut prewrite = Prewrite {
-            txn: Txn::new(&self.columns, wish.start_ts),
-            wish: &wish,
-            max_ts: self.max_ts,
-            mode,
-            one_phase: Vec::new(),
-            min_commit_ts: 0,
-            locked: Vec::new(),
-            assertion_failed: None,
-        };
+        let sent_again = context.is_some_and(|context| context.is_retry_request);
+        let mut wish = Wish::of_prewrite(&request, sent_again || self.is_committed(request.start_version));
+        self.skip_checks_of_nothing(&mut wish, &mut changes);
+        Change::constrain(&mut changes, &request)?;
+        self.raise_max_ts_for(&wish, &changes);
+        let mut prewrite = Prewrite::new(self, &wish, mode);
         for change in changes {
             match prewrite.step(&place, change) {
                 Ok(()) => {}
@@ -123,9 +106,56 @@ impl Engine {
                 Err(Stop::Failed(error)) => return Err(error.into()),
             }
         }
-        let (response, rows) = prewrite.finish()?;
-        self.columns.apply(rows);
+        let (response, effects) = prewrite.finish()?;
+        self.apply(at, effects);
         Ok(response)
+    }
+
+    pub(super) fn flush(&mut self, at: Place<'_>, request: FlushRequest) -> Result<FlushResponse, Failure> {
+        let context = request.context.as_ref();
+        let named = request.mutations.iter().map(|mutation| &mutation.key);
+        self.api.check_keys(context, "flush", named)?;
+        let changes = Change::all(&request.mutations)?;
+        let place = self.admit(at, context, Access::WriteData)?;
+        if request.generation == 0 {
+            return Err(TxnError::Other("generation should be greater than 0 for Flush requests").into());
+        }
+        let wish = Wish::of_flush(&request);
+        self.raise_max_ts_for(&wish, &changes);
+        let mut prewrite = Prewrite::new(self, &wish, Mode::TwoPhase);
+        for change in changes {
+            match prewrite.step(&place, change) {
+                // An older flush that comes late changes nothing.
+                Ok(()) | Err(Stop::Failed(TxnError::GenerationOutOfOrder { .. })) => {}
+                Err(Stop::Committed(_)) => return Ok(FlushResponse::default()),
+                Err(Stop::Failed(error)) => return Err(error.into()),
+            }
+        }
+        if let Some(error) = prewrite.assertion_failed {
+            return Err(error.into());
+        }
+        let errors = prewrite.locked.into_iter().map(TxnError::into_key_error).collect();
+        let effects = prewrite.txn.into_effects();
+        self.apply(at, effects);
+        Ok(FlushResponse { errors, ..Default::default() })
+    }
+
+    /// Who finds a key absent has read it.
+    fn raise_max_ts_for(&mut self, wish: &Wish, changes: &[Change]) {
+        if changes.iter().any(|change| change.must_be_absent) {
+            self.raise_max_ts(wish.start_ts);
+        }
+    }
+
+    fn skip_checks_of_nothing(&self, wish: &mut Wish, changes: &mut [Change]) {
+        if wish.is_pessimistic() || changes.len() <= LOOK_TOGETHER_ABOVE {
+            return;
+        }
+        changes.sort_by(|one, other| one.key.cmp(&other.key));
+        let (Some(first), Some(last)) = (changes.first(), changes.last()) else { return };
+        if self.columns.versions(first.key.as_bytes(), &last.key.successor()).next().is_none() {
+            wish.kind = TxnKind::Optimistic { skip_constraint_check: true };
+        }
     }
 }
 
@@ -152,63 +182,20 @@ impl Mode {
     }
 }
 
-impl Wish {
-    fn new(request: &PrewriteRequest) -> Self {
+impl<'a> Prewrite<'a> {
+    fn new(engine: &'a Engine, wish: &'a Wish, mode: Mode) -> Self {
         Self {
-            start_ts: request.start_version,
-            primary: owned(&request.primary_lock),
-            skip_constraint_check: request.skip_constraint_check,
-            assertion_level: request.assertion_level(),
-            ttl_ms: request.lock_ttl,
-            txn_size: request.txn_size,
-            txn_source: request.context.as_ref().map_or(0, |context| context.txn_source),
-            min_commit_ts: request.min_commit_ts,
-            max_commit_ts: request.max_commit_ts,
-            secondaries: request.secondaries.iter().map(|key| owned(key)).collect(),
+            txn: Txn::new(&engine.columns, wish.start_ts),
+            wish,
+            max_ts: engine.max_ts,
+            mode,
+            one_phase: Vec::new(),
+            min_commit_ts: 0,
+            locked: Vec::new(),
+            assertion_failed: None,
         }
     }
 
-    /// A lock for two phases, still without value.
-    fn lock(&self, kind: LockKind) -> Lock {
-        Lock {
-            kind,
-            primary: self.primary.clone(),
-            start_ts: self.start_ts,
-            ttl_ms: self.ttl_ms,
-            txn_size: self.txn_size,
-            txn_source: self.txn_source,
-            short_value: None,
-            min_commit_ts: self.min_commit_ts,
-            async_commit: None,
-            rolled_back: Vec::new(),
-        }
-    }
-}
-
-impl Change {
-    fn new(mutation: &Mutation) -> Result<Self, TxnError> {
-        let key = EncodedKey::of(&mutation.key);
-        let size = key.as_bytes().len();
-        if size > MAX_KEY_SIZE {
-            return Err(TxnError::KeyTooLarge { size });
-        }
-        let kind = match mutation.op() {
-            Op::Put | Op::Insert => Some(LockKind::Put),
-            Op::Del => Some(LockKind::Delete),
-            // A shared lock that is prewritten without a pessimistic one before it is like any other.
-            Op::Lock | Op::SharedLock => Some(LockKind::Lock),
-            Op::CheckNotExists => None,
-            Op::Rollback | Op::PessimisticLock | Op::SharedPessimisticLock => {
-                return Err(TxnError::Other("mismatch Op in prewrite mutations"));
-            }
-        };
-        let must_be_absent = matches!(mutation.op(), Op::Insert | Op::CheckNotExists);
-        let value = if kind == Some(LockKind::Put) { owned(&mutation.value) } else { Bytes::new() };
-        Ok(Self { key, kind, value, must_be_absent, assertion: mutation.assertion() })
-    }
-}
-
-impl Prewrite<'_> {
     /// Checks one mutation and locks its key.
     fn step(&mut self, place: &Admitted<'_>, change: Change) -> Result<(), Stop> {
         place.check_point(change.key.as_bytes())?;
@@ -228,6 +215,10 @@ impl Prewrite<'_> {
             Err(Stop::Failed(error @ TxnError::WriteConflict { conflict_commit_ts, start_ts, .. }))
                 if conflict_commit_ts > start_ts =>
             {
+                self.stop_if_committed(&key)?;
+                Err(error.into())
+            }
+            Err(Stop::Failed(error @ TxnError::PessimisticLockNotFound { .. })) => {
                 self.stop_if_committed(&key)?;
                 Err(error.into())
             }
@@ -254,7 +245,13 @@ impl Prewrite<'_> {
 
     /// The timestamp from which on the key may be committed; 0 when only in two phases.
     fn check_and_lock(&mut self, change: Change) -> Result<u64, Stop> {
-        if let Checked::LockedBefore { min_commit_ts } = check_mutation(&self.txn, self.wish, &change)? {
+        if self.wish.is_pessimistic() && change.kind.is_none() {
+            return Err(TxnError::Other("cannot handle checkNotExists in pessimistic prewrite").into());
+        }
+        let standing = check_mutation(&self.txn, self.wish, &change)?;
+        if let Standing::Prewritten { min_commit_ts } = standing
+            && self.wish.generation == 0
+        {
             return Ok(min_commit_ts);
         }
         let Some(kind) = change.kind else {
@@ -262,7 +259,18 @@ impl Prewrite<'_> {
             let least = self.wish.min_commit_ts.max(self.wish.start_ts.saturating_add(1));
             return Ok(if self.mode == Mode::TwoPhase { 0 } else { least });
         };
-        let mut lock = self.wish.lock(kind);
+        self.lock(change, kind, standing)
+    }
+
+    /// Locks a key that may be locked.
+    fn lock(&mut self, change: Change, kind: LockKind, standing: Standing) -> Result<u64, Stop> {
+        let new = change.action != PessimisticAction::DoPessimisticCheck
+            || matches!(standing, Standing::Free { amended: true });
+        let (held, shared) = match standing {
+            Standing::Pessimistic { lock, shared } => (Some(lock), shared),
+            Standing::Free { .. } | Standing::Prewritten { .. } => (None, None),
+        };
+        let mut lock = self.wish.lock(kind, held.as_ref());
         if kind == LockKind::Put {
             if change.value.len() <= SHORT_VALUE_MAX {
                 lock.short_value = Some(change.value);
@@ -270,26 +278,38 @@ impl Prewrite<'_> {
                 self.txn.put_value(change.key.clone(), change.value);
             }
         }
+        let least = self.commit_from(&change.key, &mut lock)?;
+        if let Some(shared) = shared {
+            if least != 0 {
+                return Err(TxnError::Other("shared lock prewrite needs two phases").into());
+            }
+            self.txn.put_lock(change.key, KeyLock::Shared(shared.with(lock)));
+        } else if least != 0 && matches!(self.mode, Mode::OnePhase { .. }) {
+            self.one_phase.push(OnePhaseKey { key: change.key, lock, held: held.is_some() });
+        } else if new {
+            self.txn.put_new_lock(change.key, KeyLock::Sole(lock));
+        } else {
+            self.txn.put_lock(change.key, KeyLock::Sole(lock));
+        }
+        Ok(least)
+    }
+
+    /// The timestamp from which on `lock` may be committed, which it then knows; 0 when only in two phases.
+    fn commit_from(&self, key: &EncodedKey, lock: &mut Lock) -> Result<u64, Stop> {
         if self.mode == Mode::TwoPhase {
-            self.txn.put_lock(change.key, lock);
             return Ok(0);
         }
-        let least = self.max_ts.max(self.wish.start_ts).saturating_add(1).max(self.wish.min_commit_ts);
+        let seen = self.max_ts.max(self.wish.start_ts).max(self.wish.for_update_ts());
+        let least = seen.saturating_add(1).max(lock.min_commit_ts);
         if self.wish.max_commit_ts != 0 && least > self.wish.max_commit_ts {
-            self.stop_if_committed(&change.key)?;
-            self.txn.put_lock(change.key, lock);
+            self.stop_if_committed(key)?;
             return Ok(0);
         }
         lock.min_commit_ts = least;
         if self.mode.is_async() {
-            let is_primary = EncodedKey::of(&self.wish.primary) == change.key;
-            let secondaries = if is_primary { self.wish.secondaries.clone() } else { Vec::new() };
+            let is_primary = EncodedKey::of(&self.wish.primary) == *key;
+            let secondaries: Vec<Bytes> = if is_primary { self.wish.secondaries.clone() } else { Vec::new() };
             lock.async_commit = Some(AsyncCommit { secondaries });
-        }
-        if matches!(self.mode, Mode::OnePhase { .. }) {
-            self.one_phase.push((change.key, lock));
-        } else {
-            self.txn.put_lock(change.key, lock);
         }
         Ok(least)
     }
@@ -298,12 +318,16 @@ impl Prewrite<'_> {
     fn fall_back(&mut self) {
         self.mode = Mode::TwoPhase;
         self.min_commit_ts = 0;
-        for (key, lock) in self.one_phase.drain(..) {
-            self.txn.put_lock(key, lock);
+        for OnePhaseKey { key, lock, held } in self.one_phase.drain(..) {
+            if held {
+                self.txn.put_lock(key, KeyLock::Sole(lock));
+            } else {
+                self.txn.put_new_lock(key, KeyLock::Sole(lock));
+            }
         }
     }
 
-    fn finish(mut self) -> Result<(PrewriteResponse, Vec<super::columns::Change>), TxnError> {
+    fn finish(mut self) -> Result<(PrewriteResponse, Effects), TxnError> {
         if let Some(error) = self.assertion_failed {
             return Err(error);
         }
@@ -311,11 +335,19 @@ impl Prewrite<'_> {
         if !self.locked.is_empty() {
             response.one_pc_commit_ts = 0;
             response.errors = self.locked.into_iter().map(TxnError::into_key_error).collect();
-            return Ok((response, Vec::new()));
+            return Ok((response, Effects::default()));
         }
-        for (key, lock) in self.one_phase {
-            self.txn.put_write(key, self.min_commit_ts, Write::commit(&lock, self.min_commit_ts));
+        for OnePhaseKey { key, lock, held } in self.one_phase {
+            if let Some(write) = Write::commit(&lock, self.min_commit_ts) {
+                self.txn.put_write(key.clone(), self.min_commit_ts, write);
+            }
+            if held {
+                self.txn.unlock(key, self.min_commit_ts);
+            }
         }
-        Ok((response, self.txn.into_changes()))
+        if matches!(self.mode, Mode::OnePhase { .. }) {
+            self.txn.note_commit(self.min_commit_ts);
+        }
+        Ok((response, self.txn.into_effects()))
     }
 }

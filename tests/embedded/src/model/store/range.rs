@@ -4,7 +4,7 @@
 
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, admit, check_api_version};
+use super::admission::Access;
 use super::answer::Failure;
 use super::columns::Columns;
 use super::error::TxnError;
@@ -19,8 +19,8 @@ impl Engine {
         request: DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "delete_range")?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
+        self.api.check_ranges(context, "delete_range", [(&request.start_key, &request.end_key)])?;
+        let place = self.admit(at, context, Access::Write)?;
         // Both ends are keys here: an empty end is the empty key, not an open one.
         let start = EncodedKey::of(&request.start_key);
         let end = EncodedKey::of(&request.end_key);
@@ -50,7 +50,7 @@ impl Engine {
         at: Place<'_>,
         request: MvccGetByKeyRequest,
     ) -> Result<MvccGetByKeyResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Read)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Read)?;
         let key = EncodedKey::of(&request.key);
         place.check_point(key.as_bytes())?;
         Ok(MvccGetByKeyResponse { info: Some(self.columns.mvcc_info(&key)), ..Default::default() })
@@ -62,7 +62,7 @@ impl Engine {
         at: Place<'_>,
         request: MvccGetByStartTsRequest,
     ) -> Result<MvccGetByStartTsResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Read)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Read)?;
         let mut versions = self.columns.versions(&place.region.start, &place.region.end);
         let found = versions.find(|(_, _, write)| write.start_ts == request.start_ts);
         Ok(match found {
@@ -81,7 +81,7 @@ impl Columns {
     pub(super) fn mvcc_info(&self, key: &EncodedKey) -> MvccInfo {
         let value = |(start_ts, value): (u64, &bytes::Bytes)| MvccValue { start_ts, value: value.clone() };
         MvccInfo {
-            lock: self.lock(key).map(super::records::Lock::mvcc),
+            lock: self.lock(key).as_ref().and_then(super::locks::KeyLock::mvcc),
             writes: self.writes(key, u64::MAX).map(|(commit_ts, write)| write.mvcc(commit_ts)).collect(),
             values: self.values(key).map(value).collect(),
         }

@@ -6,19 +6,20 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, check_api_version};
+use super::admission::{Access, Admitted};
 use super::answer::{Failure, failed_pair};
 use super::columns::Column;
 use super::error::{MAX_KEY_SIZE, TxnError};
 use super::{Engine, Place};
+use crate::model::Now;
 
 impl Engine {
     pub(super) fn raw_get(&self, at: Place<'_>, request: RawGetRequest) -> Result<RawGetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_get")?;
-        let column = column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Read)?;
-        let found = self.raw_value(&place, column, &request.key)?;
+        self.api.check_keys(context, "raw_get", [&request.key])?;
+        let column = self.api.column(&request.cf)?;
+        let place = self.admit(at, context, Access::Read)?;
+        let found = self.raw_value(at, &place, column, &request.key)?;
         Ok(RawGetResponse {
             not_found: found.is_none(),
             value: found.unwrap_or_default(),
@@ -32,13 +33,14 @@ impl Engine {
         request: RawBatchGetRequest,
     ) -> Result<RawBatchGetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_batch_get")?;
-        let column = column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Read)?;
-        let pairs = request.keys.into_iter().filter_map(|key| match self.raw_value(&place, column, &key) {
-            Ok(value) => Some(KvPair { key, value: value?, ..Default::default() }),
-            Err(error) => Some(failed_pair(error)),
-        });
+        self.api.check_keys(context, "raw_batch_get", &request.keys)?;
+        let column = self.api.column(&request.cf)?;
+        let place = self.admit(at, context, Access::Read)?;
+        let pairs =
+            request.keys.into_iter().filter_map(|key| match self.raw_value(at, &place, column, &key) {
+                Ok(value) => Some(KvPair { key, value: value?, ..Default::default() }),
+                Err(error) => Some(failed_pair(error)),
+            });
         Ok(RawBatchGetResponse { pairs: pairs.collect(), ..Default::default() })
     }
 
@@ -48,13 +50,14 @@ impl Engine {
         request: RawPutRequest,
     ) -> Result<RawPutResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_put")?;
+        self.api.check_keys(context, "raw_put", [&request.key])?;
         check_size(request.for_cas, &request.key)?;
-        check_ttl(&[request.ttl])?;
-        let column = column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        place.check_key(&request.key)?;
-        self.columns.raw_mut(column).insert(owned(&request.key), owned(&request.value));
+        self.check_ttl(&[request.ttl])?;
+        let column = self.api.column(&request.cf)?;
+        let place = self.admit(at, context, Access::Write)?;
+        let key = self.api.raw_key(&request.key);
+        place.check_key(&key)?;
+        self.columns.put_raw(column, owned(&key), owned(&request.value), expires(at.now, request.ttl));
         Ok(RawPutResponse::default())
     }
 
@@ -64,19 +67,21 @@ impl Engine {
         request: RawBatchPutRequest,
     ) -> Result<RawBatchPutResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_batch_put")?;
+        self.api.check_keys(context, "raw_batch_put", request.pairs.iter().map(|pair| &pair.key))?;
         for pair in &request.pairs {
             check_size(request.for_cas, &pair.key)?;
         }
-        check_ttl(&request.ttls)?;
-        let column = column(&request.cf)?;
+        let ttls = self.batch_ttls(&request.ttls, request.pairs.len())?;
+        let column = self.api.column(&request.cf)?;
         check_not_empty(request.for_cas, request.pairs.is_empty())?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        for pair in &request.pairs {
-            place.check_key(&pair.key)?;
+        let place = self.admit(at, context, Access::Write)?;
+        let keys: Vec<Bytes> = request.pairs.iter().map(|pair| self.api.raw_key(&pair.key)).collect();
+        for key in &keys {
+            place.check_key(key)?;
         }
-        let rows = self.columns.raw_mut(column);
-        rows.extend(request.pairs.iter().map(|pair| (owned(&pair.key), owned(&pair.value))));
+        for ((key, pair), ttl) in keys.iter().zip(&request.pairs).zip(ttls) {
+            self.columns.put_raw(column, owned(key), owned(&pair.value), expires(at.now, ttl));
+        }
         Ok(RawBatchPutResponse::default())
     }
 
@@ -86,12 +91,13 @@ impl Engine {
         request: RawDeleteRequest,
     ) -> Result<RawDeleteResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_delete")?;
+        self.api.check_keys(context, "raw_delete", [&request.key])?;
         check_size(request.for_cas, &request.key)?;
-        let column = column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        place.check_key(&request.key)?;
-        self.columns.raw_mut(column).remove(&request.key);
+        let column = self.api.column(&request.cf)?;
+        let place = self.admit(at, context, Access::Write)?;
+        let key = self.api.raw_key(&request.key);
+        place.check_key(&key)?;
+        self.columns.delete_raw(column, &key);
         Ok(RawDeleteResponse::default())
     }
 
@@ -101,19 +107,19 @@ impl Engine {
         request: RawBatchDeleteRequest,
     ) -> Result<RawBatchDeleteResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_batch_delete")?;
+        self.api.check_keys(context, "raw_batch_delete", &request.keys)?;
         for key in &request.keys {
             check_size(request.for_cas, key)?;
         }
-        let column = column(&request.cf)?;
+        let column = self.api.column(&request.cf)?;
         check_not_empty(request.for_cas, request.keys.is_empty())?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        for key in &request.keys {
+        let place = self.admit(at, context, Access::Write)?;
+        let keys: Vec<Bytes> = request.keys.iter().map(|user| self.api.raw_key(user)).collect();
+        for key in &keys {
             place.check_key(key)?;
         }
-        let rows = self.columns.raw_mut(column);
-        for key in &request.keys {
-            rows.remove(key);
+        for key in &keys {
+            self.columns.delete_raw(column, key);
         }
         Ok(RawBatchDeleteResponse::default())
     }
@@ -124,19 +130,24 @@ impl Engine {
         request: RawCasRequest,
     ) -> Result<RawCasResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_compare_and_swap")?;
-        let column = column(&request.cf)?;
-        check_ttl(&[request.ttl])?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        let found = self.raw_value(&place, column, &request.key)?;
+        self.api.check_keys(context, "raw_compare_and_swap", [&request.key])?;
+        let column = self.api.column(&request.cf)?;
+        self.check_ttl(&[request.ttl])?;
+        let place = self.admit(at, context, Access::Write)?;
+        let found = self.raw_value(at, &place, column, &request.key)?;
         let expected = (!request.previous_not_exist).then_some(&request.previous_value);
         let succeed = found.as_ref() == expected;
         if succeed {
-            let rows = self.columns.raw_mut(column);
+            let key = self.api.raw_key(&request.key);
             if request.delete {
-                rows.remove(&request.key);
+                self.columns.delete_raw(column, &key);
             } else {
-                rows.insert(owned(&request.key), owned(&request.value));
+                self.columns.put_raw(
+                    column,
+                    owned(&key),
+                    owned(&request.value),
+                    expires(at.now, request.ttl),
+                );
             }
         }
         Ok(RawCasResponse {
@@ -147,43 +158,66 @@ impl Engine {
         })
     }
 
-    /// Always refused: storage of version 1 keeps no lifetimes. (A TiKV asked for one stops its worker.)
+    /// How long the value of a key lives on, in seconds, 0 for ever; refused where there are no lifetimes. (A TiKV
+    /// asked for one there stops its worker.)
     pub(super) fn raw_get_key_ttl(
         &self,
         at: Place<'_>,
         request: RawGetKeyTtlRequest,
     ) -> Result<RawGetKeyTtlResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_get_key_ttl")?;
-        column(&request.cf)?;
-        admit(at.topology, at.store, context, Access::Read)?;
-        Err(TxnError::TtlNotEnabled.into())
+        self.api.check_keys(context, "raw_get_key_ttl", [&request.key])?;
+        let column = self.api.column(&request.cf)?;
+        let place = self.admit(at, context, Access::Read)?;
+        if !self.api.keeps_ttl() {
+            return Err(TxnError::TtlNotEnabled.into());
+        }
+        let not_found = self.raw_value(at, &place, column, &request.key)?.is_none();
+        let key = self.api.raw_key(&request.key);
+        let expires = self.columns.raw_expires(column, &key).filter(|_| !not_found);
+        let ttl = expires.map_or(0, |at_s| at_s.saturating_sub(at.now.unix_seconds()));
+        Ok(RawGetKeyTtlResponse { ttl, not_found, ..Default::default() })
     }
 
     fn raw_value(
         &self,
+        at: Place<'_>,
         place: &Admitted<'_>,
         column: Column,
-        key: &Bytes,
+        user: &Bytes,
     ) -> Result<Option<Bytes>, TxnError> {
-        place.check_point(key)?;
-        Ok(self.columns.raw(column).get(key).cloned())
+        let key = self.api.raw_key(user);
+        place.check_point(&key)?;
+        Ok(self.columns.raw_value(column, &key, at.now.unix_seconds()).cloned())
     }
+
+    fn check_ttl(&self, ttls: &[u64]) -> Result<(), TxnError> {
+        let refused = !self.api.keeps_ttl() && ttls.iter().any(|&ttl| ttl != 0);
+        if refused { Err(TxnError::TtlNotEnabled) } else { Ok(()) }
+    }
+
+    /// The lifetime of each of `count` pairs: none is told, one for all, or one for each.
+    fn batch_ttls(&self, told: &[u64], count: usize) -> Result<Vec<u64>, TxnError> {
+        self.check_ttl(told)?;
+        match told {
+            [] => Ok(vec![0; count]),
+            [one] => Ok(vec![*one; count]),
+            // Where there are no lifetimes nobody counts.
+            _ if !self.api.keeps_ttl() => Ok(vec![0; count]),
+            each if each.len() == count => Ok(each.to_vec()),
+            _ => Err(TxnError::TtlLenNotEqualsToPairs),
+        }
+    }
+}
+
+/// When a value with this lifetime, in seconds, ends, in seconds since the Unix epoch; one without lives for ever.
+fn expires(now: Now, ttl_s: u64) -> Option<u64> {
+    (ttl_s != 0).then(|| now.unix_seconds().saturating_add(ttl_s))
 }
 
 /// A copy for the engine: what a request holds is a part of the whole frame that brought it.
 pub(super) fn owned(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)
-}
-
-/// The column that a raw request names.
-pub(super) fn column(name: &str) -> Result<Column, TxnError> {
-    match name {
-        "" | "default" => Ok(Column::Default),
-        "lock" => Ok(Column::Lock),
-        "write" => Ok(Column::Write),
-        other => Err(TxnError::InvalidCf(other.to_owned())),
-    }
 }
 
 /// The limit of TiKV's `storage.max-key-size`, which atomic commands do not look at.
@@ -192,10 +226,6 @@ pub(super) fn check_size(atomic: bool, key: &[u8]) -> Result<(), TxnError> {
         return Err(TxnError::KeyTooLarge { size: key.len() });
     }
     Ok(())
-}
-
-fn check_ttl(ttls: &[u64]) -> Result<(), TxnError> {
-    if ttls.iter().any(|&ttl| ttl != 0) { Err(TxnError::TtlNotEnabled) } else { Ok(()) }
 }
 
 /// A write without changes is refused by TiKV's engine; an atomic one never gets there.

@@ -6,12 +6,12 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, bare, check_api_version};
+use super::admission::{Access, Admitted, bare};
 use super::answer::Failure;
 use super::columns::Column;
 use super::crc64::crc64;
 use super::error::TxnError;
-use super::raw::{check_size, column};
+use super::raw::check_size;
 use super::{Engine, Place};
 
 /// How a scan goes over its range.
@@ -30,15 +30,17 @@ impl Engine {
         request: RawScanRequest,
     ) -> Result<RawScanResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_scan")?;
+        let (start, end) = (&request.start_key, &request.end_key);
+        let range = if request.reverse { (end, start) } else { (start, end) };
+        self.api.check_ranges(context, "raw_scan", [range])?;
         let walk = Walk {
-            column: column(&request.cf)?,
+            column: self.api.column(&request.cf)?,
             limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
             key_only: request.key_only,
             reverse: request.reverse,
         };
-        let place = admit(at.topology, at.store, context, Access::Read)?;
-        let kvs = self.raw_walk(&place, walk, &request.start_key, &request.end_key)?;
+        let place = self.admit(at, context, Access::Read)?;
+        let kvs = self.raw_walk(at, &place, walk, &request.start_key, &request.end_key)?;
         Ok(RawScanResponse { kvs, ..Default::default() })
     }
 
@@ -48,14 +50,18 @@ impl Engine {
         request: RawBatchScanRequest,
     ) -> Result<RawBatchScanResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_batch_scan")?;
+        let named = request.ranges.iter().map(|range| match request.reverse {
+            false => (&range.start_key, &range.end_key),
+            true => (&range.end_key, &range.start_key),
+        });
+        self.api.check_ranges(context, "raw_batch_scan", named)?;
         let walk = Walk {
-            column: column(&request.cf)?,
+            column: self.api.column(&request.cf)?,
             limit: usize::try_from(request.each_limit).unwrap_or(usize::MAX),
             key_only: request.key_only,
             reverse: request.reverse,
         };
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         let ranges = closed_ranges(&request.ranges);
         let inverted = |(start, end): &(Bytes, Bytes)| {
             !end.is_empty() && if request.reverse { start <= end } else { start >= end }
@@ -65,7 +71,7 @@ impl Engine {
         }
         let mut kvs = Vec::new();
         for (start, end) in &ranges {
-            kvs.extend(self.raw_walk(&place, walk, start, end)?);
+            kvs.extend(self.raw_walk(at, &place, walk, start, end)?);
         }
         Ok(RawBatchScanResponse { kvs, ..Default::default() })
     }
@@ -76,13 +82,14 @@ impl Engine {
         request: RawDeleteRangeRequest,
     ) -> Result<RawDeleteRangeResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_delete_range")?;
+        self.api.check_ranges(context, "raw_delete_range", [(&request.start_key, &request.end_key)])?;
         check_size(false, &request.start_key)?;
         check_size(false, &request.end_key)?;
-        let column = column(&request.cf)?;
-        let place = admit(at.topology, at.store, context, Access::Write)?;
-        check_delete_range(&place, &request.start_key, &request.end_key)?;
-        let (start, end) = place.clip(&request.start_key, &request.end_key);
+        let column = self.api.column(&request.cf)?;
+        let place = self.admit(at, context, Access::Write)?;
+        let (start, end) = (self.api.raw_bound(&request.start_key), self.api.raw_bound(&request.end_key));
+        check_delete_range(&place, &start, &end)?;
+        let (start, end) = place.clip(&start, &end);
         self.columns.raw_delete_range(column, &start, &end);
         Ok(RawDeleteRangeResponse::default())
     }
@@ -93,17 +100,20 @@ impl Engine {
         request: RawChecksumRequest,
     ) -> Result<RawChecksumResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "raw_checksum")?;
+        let named = request.ranges.iter().map(|range| (&range.start_key, &range.end_key));
+        self.api.check_ranges(context, "raw_checksum", named)?;
         if ChecksumAlgorithm::try_from(request.algorithm) != Ok(ChecksumAlgorithm::Crc64Xor) {
             return Err(TxnError::UnknownChecksum(request.algorithm).into());
         }
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::Read)?;
         let mut sum = RawChecksumResponse::default();
         for range in &request.ranges {
-            place.check_seek(&range.start_key)?;
-            let (start, end) = place.clip(&range.start_key, &range.end_key);
-            for (key, value) in self.columns.raw_rows(Column::Default, &start, &end) {
-                sum.checksum ^= crc64(&[key, value]);
+            let (start, end) = (self.api.raw_bound(&range.start_key), self.api.raw_bound(&range.end_key));
+            place.check_seek(&start)?;
+            let (start, end) = place.clip(&start, &end);
+            for (key, value) in self.columns.raw_rows(Column::Default, &start, &end, at.now.unix_seconds()) {
+                let key = self.api.user_key(key);
+                sum.checksum ^= crc64(&[&key, value]);
                 sum.total_kvs += 1;
                 sum.total_bytes += u64::try_from(key.len() + value.len()).unwrap_or(u64::MAX);
             }
@@ -113,6 +123,7 @@ impl Engine {
 
     fn raw_walk(
         &self,
+        at: Place<'_>,
         place: &Admitted<'_>,
         walk: Walk,
         start: &Bytes,
@@ -121,10 +132,12 @@ impl Engine {
         if walk.limit == 0 {
             return Ok(Vec::new());
         }
+        let (start, end) = (&self.api.raw_bound(start), &self.api.raw_bound(end));
         place.check_seek(start)?;
+        let now_s = at.now.unix_seconds();
         let pair = |(key, value): (&Bytes, &Bytes)| {
             let value = if walk.key_only { Bytes::new() } else { value.clone() };
-            KvPair { key: key.clone(), value, ..Default::default() }
+            KvPair { key: self.api.user_key(key), value, ..Default::default() }
         };
         if walk.reverse {
             // Nothing lies before the empty key, which as an upper bound would be open.
@@ -132,11 +145,11 @@ impl Engine {
                 return Ok(Vec::new());
             }
             let (lower, upper) = place.clip(end, start);
-            let rows = self.columns.raw_rows(walk.column, &lower, &upper).rev();
+            let rows = self.columns.raw_rows(walk.column, &lower, &upper, now_s).rev();
             return Ok(rows.take(walk.limit).map(pair).collect());
         }
         let (lower, upper) = place.clip(start, end);
-        Ok(self.columns.raw_rows(walk.column, &lower, &upper).take(walk.limit).map(pair).collect())
+        Ok(self.columns.raw_rows(walk.column, &lower, &upper, now_s).take(walk.limit).map(pair).collect())
     }
 }
 

@@ -8,18 +8,19 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit, check_api_version, data_is_not_ready};
+use super::admission::{Access, Admitted, data_is_not_ready};
 use super::answer::{Failure, failed_pair};
 use super::columns::Columns;
+use super::details::Reading;
 use super::error::TxnError;
 use super::key::{EncodedKey, encoded_bound};
+use super::locks::{Lock, LockKind};
 use super::mvcc::Version;
-use super::records::{Lock, LockKind};
 use super::{Engine, Place};
 
 /// What a reader sees of the columns.
 #[derive(Debug)]
-struct Snapshot<'a> {
+pub(super) struct Snapshot<'a> {
     columns: &'a Columns,
     ts: u64,
     isolation: IsolationLevel,
@@ -27,6 +28,8 @@ struct Snapshot<'a> {
     resolved: BTreeSet<u64>,
     /// Start timestamps of transactions that are known to be committed at or before `ts`.
     committed: BTreeSet<u64>,
+    /// Newer rows are met from the oldest on.
+    backwards: bool,
     /// A follower does not know the newest commits well enough to read past the lock of a primary key.
     on_follower: bool,
 }
@@ -34,7 +37,7 @@ struct Snapshot<'a> {
 impl Engine {
     pub(super) fn get(&mut self, at: Place<'_>, request: GetRequest) -> Result<GetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "get")?;
+        self.api.check_keys(context, "get", [&request.key])?;
         let place = self.admit_read(at, context, request.version)?;
         let key = EncodedKey::of(&request.key);
         place.check_point(key.as_bytes())?;
@@ -43,7 +46,12 @@ impl Engine {
         let not_found = found.is_none();
         let (value, commit_ts) = found.map(|version| (version.value, version.commit_ts)).unwrap_or_default();
         let commit_ts = if request.need_commit_ts { commit_ts } else { 0 };
-        Ok(GetResponse { value, not_found, commit_ts, ..Default::default() })
+        let mut reading = Reading { keys: 1, ..Default::default() };
+        if !not_found {
+            reading.add(&request.key, &value);
+        }
+        let exec_details_v2 = reading.details(context);
+        Ok(GetResponse { value, not_found, commit_ts, exec_details_v2, ..Default::default() })
     }
 
     pub(super) fn batch_get(
@@ -52,31 +60,38 @@ impl Engine {
         request: BatchGetRequest,
     ) -> Result<BatchGetResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "batch_get")?;
+        self.api.check_keys(context, "batch_get_command", &request.keys)?;
         let place = self.admit_read(at, context, request.version)?;
         let snapshot = self.snapshot(&place, context, request.version);
         let mut pairs = Vec::with_capacity(request.keys.len());
+        let mut reading = Reading::default();
         for user in request.keys {
             let key = EncodedKey::of(&user);
+            reading.keys += 1;
             let found = place.check_point(key.as_bytes());
             match found.and_then(|()| snapshot.get(&key, request.need_commit_ts)) {
                 Ok(Some(Version { value, commit_ts })) => {
                     let commit_ts = if request.need_commit_ts { commit_ts } else { 0 };
+                    reading.add(&user, &value);
                     pairs.push(KvPair { key: user, value, commit_ts, error: None });
                 }
                 Ok(None) => {}
                 Err(error) => pairs.push(failed_pair(error)),
             }
         }
-        Ok(BatchGetResponse { pairs, ..Default::default() })
+        let exec_details_v2 = reading.details(context);
+        Ok(BatchGetResponse { pairs, exec_details_v2, ..Default::default() })
     }
 
     pub(super) fn scan(&mut self, at: Place<'_>, request: ScanRequest) -> Result<ScanResponse, Failure> {
         let context = request.context.as_ref();
-        check_api_version(context, "scan")?;
+        let (start, end) = (&request.start_key, &request.end_key);
+        let range = if request.reverse { (end, start) } else { (start, end) };
+        self.api.check_ranges(context, "scan", [range])?;
         let place = self.admit_read(at, context, request.version)?;
         let (lower, upper) = scanned_range(&place, &request)?;
-        let snapshot = self.snapshot(&place, context, request.version);
+        let mut snapshot = self.snapshot(&place, context, request.version);
+        snapshot.backwards = request.reverse;
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let step = usize::try_from(request.sample_step.max(1)).unwrap_or(usize::MAX);
         let mut seen: usize = 0;
@@ -102,16 +117,51 @@ impl Engine {
         Ok(ScanResponse { pairs, ..Default::default() })
     }
 
+    /// What a pipelined transaction has flushed of these keys.
+    pub(super) fn buffer_batch_get(
+        &mut self,
+        at: Place<'_>,
+        mut request: BufferBatchGetRequest,
+    ) -> Result<BufferBatchGetResponse, Failure> {
+        let context = request.context.as_ref();
+        self.api.check_keys(context, "buffer_batch_get", &request.keys)?;
+        let place = self.admit_read(at, context, request.version)?;
+        request.keys.sort();
+        request.keys.dedup();
+        let mut pairs = Vec::new();
+        for user in request.keys {
+            let key = EncodedKey::of(&user);
+            if let Err(error) = place.check_point(key.as_bytes()) {
+                pairs.push(failed_pair(error));
+                continue;
+            }
+            let lock = self.columns.lock_to_read(&key).filter(|lock| lock.start_ts == request.version);
+            let value = match lock {
+                Some(lock) if lock.kind == LockKind::Put => {
+                    self.columns.load(&key, lock.start_ts, lock.short_value.as_ref())
+                }
+                // A delete hides what was committed before.
+                Some(lock) if lock.kind == LockKind::Delete => Ok(Bytes::new()),
+                _ => continue,
+            };
+            pairs.push(match value {
+                Ok(value) => KvPair { key: user, value, ..Default::default() },
+                Err(error) => failed_pair(error),
+            });
+        }
+        Ok(BufferBatchGetResponse { pairs, ..Default::default() })
+    }
+
     /// Admits a read at `version` and makes later commits come after it.
-    fn admit_read<'t>(
+    pub(super) fn admit_read<'t>(
         &mut self,
         at: Place<'t>,
         context: Option<&Context>,
         version: u64,
     ) -> Result<Admitted<'t>, Failure> {
-        let place = admit(at.topology, at.store, context, Access::Read)?;
+        let place = self.admit(at, context, Access::ReadAt(version))?;
         if context.is_some_and(|context| context.stale_read) {
-            let safe_ts = self.region_safe_ts(place.region, at.now);
+            let safe_ts = self.peer_safe_ts(at, place.region);
             if version <= safe_ts {
                 // A real store has its `max_ts` at its safe timestamps already.
                 self.raise_max_ts(version);
@@ -124,7 +174,7 @@ impl Engine {
         Ok(place)
     }
 
-    fn snapshot(&self, place: &Admitted<'_>, context: Option<&Context>, ts: u64) -> Snapshot<'_> {
+    pub(super) fn snapshot(&self, place: &Admitted<'_>, context: Option<&Context>, ts: u64) -> Snapshot<'_> {
         let set = |of: fn(&Context) -> &Vec<u64>| context.map(of).into_iter().flatten().copied().collect();
         Snapshot {
             columns: &self.columns,
@@ -132,6 +182,7 @@ impl Engine {
             isolation: context.map(Context::isolation_level).unwrap_or_default(),
             resolved: set(|context| &context.resolved_locks),
             committed: set(|context| &context.committed_locks),
+            backwards: false,
             on_follower: !place.leads,
         }
     }
@@ -140,7 +191,7 @@ impl Engine {
 impl Snapshot<'_> {
     /// The value of `key`; with `need_commit_ts` no value is taken from a lock, which has no commit timestamp.
     fn get(&self, key: &EncodedKey, need_commit_ts: bool) -> Result<Option<Version>, TxnError> {
-        if let Some(lock) = self.columns.lock(key)
+        if let Some(lock) = self.columns.lock_to_read(key)
             && let Err(conflict) = self.check_lock(key, lock)
         {
             if need_commit_ts || !self.committed.contains(&lock.start_ts) {
@@ -159,8 +210,9 @@ impl Snapshot<'_> {
     }
 
     /// Whether `lock` hides what this reader would see.
-    fn check_lock(&self, key: &EncodedKey, lock: &Lock) -> Result<(), TxnError> {
-        if lock.kind == LockKind::Lock || self.resolved.contains(&lock.start_ts) {
+    pub(super) fn check_lock(&self, key: &EncodedKey, lock: &Lock) -> Result<(), TxnError> {
+        let harmless = matches!(lock.kind, LockKind::Lock | LockKind::Pessimistic);
+        if harmless || self.resolved.contains(&lock.start_ts) {
             return Ok(());
         }
         match self.isolation {
@@ -191,10 +243,9 @@ impl Snapshot<'_> {
 
     /// A checking read refuses any newer row of the key.
     fn check_newest(&self, key: &EncodedKey) -> Result<(), TxnError> {
-        let newest = self.columns.newest(key).map_or(0, |(commit_ts, _)| commit_ts);
-        if newest <= self.ts {
-            return Ok(());
-        }
+        let mut newer = self.columns.writes(key, u64::MAX).take_while(|(commit_ts, _)| *commit_ts > self.ts);
+        let met = if self.backwards { newer.last() } else { newer.next() };
+        let Some((newest, _)) = met else { return Ok(()) };
         Err(TxnError::WriteConflict {
             start_ts: self.ts,
             conflict_start_ts: 0,
@@ -230,7 +281,7 @@ struct KeyWalk<'a> {
 
 impl KeyWalk<'_> {
     fn next(&mut self) -> Option<EncodedKey> {
-        let mut locked = self.columns.locks(&self.lower, &self.upper).map(|(key, _)| key);
+        let mut locked = self.columns.stored_locks(&self.lower, &self.upper).map(|(key, _)| key);
         let mut written = self.columns.written_keys(&self.lower, &self.upper);
         if self.reverse {
             let key = locked.next_back().max(written.next_back())?.clone();

@@ -1,111 +1,21 @@
-//! The records of the `lock` and `write` columns.
+//! The records of the `write` column.
 //!
-//! Spec: `cluster.md` 5.2, 5.3. TiKV: `txn_types/src/{lock,write}.rs`. They are kept as values, not as bytes: nothing
-//! outside the engine ever sees their encoding.
+//! Spec: `cluster.md` 5.3. TiKV: `txn_types/src/write.rs`. They are kept as values, not as bytes: nothing outside the
+//! engine ever sees their encoding.
 
 use bytes::Bytes;
-use tikv_proto::kvrpcpb::{LockInfo, MvccLock, MvccWrite, Op};
+use tikv_proto::kvrpcpb::{MvccWrite, Op};
 
-use super::key::EncodedKey;
+use super::locks::Lock;
 
 /// Values up to this many bytes live in the record itself, longer ones in the `default` column.
 pub(super) const SHORT_VALUE_MAX: usize = 255;
-
-/// What a lock will become when it is committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LockKind {
-    Put,
-    Delete,
-    Lock,
-}
-
-impl LockKind {
-    pub(super) fn op(self) -> Op {
-        match self {
-            Self::Put => Op::Put,
-            Self::Delete => Op::Del,
-            Self::Lock => Op::Lock,
-        }
-    }
-
-    pub(super) fn committed(self) -> WriteKind {
-        match self {
-            Self::Put => WriteKind::Put,
-            Self::Delete => WriteKind::Delete,
-            Self::Lock => WriteKind::Lock,
-        }
-    }
-}
-
-/// A row of the `lock` column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Lock {
-    pub(super) kind: LockKind,
-    pub(super) primary: Bytes,
-    pub(super) start_ts: u64,
-    pub(super) ttl_ms: u64,
-    /// How many keys the transaction has, as its client says.
-    pub(super) txn_size: u64,
-    pub(super) txn_source: u64,
-    pub(super) short_value: Option<Bytes>,
-    /// 0: not used.
-    pub(super) min_commit_ts: u64,
-    pub(super) async_commit: Option<AsyncCommit>,
-    /// Transactions that were rolled back for good at a timestamp at which this lock may be committed: their record
-    /// would have the same key as the commit record, so the lock remembers them for it.
-    pub(super) rolled_back: Vec<u64>,
-}
-
-/// What a lock of an async-commit transaction knows besides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AsyncCommit {
-    /// User keys of the other locks; only the primary lock has them.
-    pub(super) secondaries: Vec<Bytes>,
-}
-
-impl Lock {
-    /// What a client is told of this lock on `key`.
-    pub(super) fn info(&self, key: &EncodedKey) -> LockInfo {
-        LockInfo {
-            primary_lock: self.primary.clone(),
-            lock_version: self.start_ts,
-            key: key.user(),
-            lock_ttl: self.ttl_ms,
-            txn_size: self.txn_size,
-            lock_type: self.kind.op().into(),
-            use_async_commit: self.async_commit.is_some(),
-            min_commit_ts: self.min_commit_ts,
-            secondaries: self
-                .async_commit
-                .as_ref()
-                .map(|known| known.secondaries.clone())
-                .unwrap_or_default(),
-            ..LockInfo::default()
-        }
-    }
-
-    /// The lock as MvccGetByKey shows it: without times to live and commit details.
-    pub(super) fn mvcc(&self) -> MvccLock {
-        MvccLock {
-            r#type: self.kind.op().into(),
-            start_ts: self.start_ts,
-            primary: self.primary.clone(),
-            short_value: self.short_value.clone().unwrap_or_default(),
-            ..MvccLock::default()
-        }
-    }
-
-    /// Whether its time to live is over at `current_ts`, as far as the physical parts tell.
-    pub(super) fn expired(&self, current_ts: u64) -> bool {
-        physical_ms(self.start_ts).saturating_add(self.ttl_ms) < physical_ms(current_ts)
-    }
-}
 
 /// Bits of a timestamp below its physical part.
 pub(super) const LOGICAL_BITS: u32 = 18;
 
 /// The physical part of a timestamp, in milliseconds.
-fn physical_ms(ts: u64) -> u64 {
+pub(super) fn physical_ms(ts: u64) -> u64 {
     ts >> LOGICAL_BITS
 }
 
@@ -149,16 +59,16 @@ impl Write {
         }
     }
 
-    /// The record that commits `lock` at `commit_ts`.
-    pub(super) fn commit(lock: &Lock, commit_ts: u64) -> Self {
-        Self {
-            kind: lock.kind.committed(),
+    /// The record that commits `lock` at `commit_ts`; none of a pessimistic lock, which changes nothing.
+    pub(super) fn commit(lock: &Lock, commit_ts: u64) -> Option<Self> {
+        Some(Self {
+            kind: lock.kind.committed()?,
             start_ts: lock.start_ts,
             short_value: lock.short_value.clone(),
             txn_source: lock.txn_source,
             overlapped_rollback: lock.rolled_back.contains(&commit_ts),
             gc_fence: None,
-        }
+        })
     }
 
     /// A rollback record that a late prewrite must find.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, admit};
+use super::admission::{Access, Admitted};
 use super::answer::Failure;
 use super::error::TxnError;
 use super::key::{EncodedKey, encoded_bound};
+use super::locks::{KeyLock, Lock};
 use super::txn::{Rollback, Txn};
 use super::{Engine, Place};
 
@@ -25,7 +26,7 @@ impl Engine {
         at: Place<'_>,
         request: ResolveLockRequest,
     ) -> Result<ResolveLockResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         if request.keys.is_empty() {
             // By start timestamp: the commit timestamp, 0 to roll back.
             let outcomes: BTreeMap<u64, u64> = if request.start_version > 0 {
@@ -33,15 +34,20 @@ impl Engine {
             } else {
                 request.txn_infos.iter().map(|info| (info.txn, info.status)).collect()
             };
-            self.resolve_region(&place, &outcomes)?;
+            self.resolve_region(at, &place, &outcomes)?;
         } else {
-            self.resolve_keys(&place, &request)?;
+            self.resolve_keys(at, &place, &request)?;
         }
         Ok(ResolveLockResponse::default())
     }
 
     /// The keys that are named, whether they are locked or not.
-    fn resolve_keys(&mut self, place: &Admitted<'_>, request: &ResolveLockRequest) -> Result<(), Failure> {
+    fn resolve_keys(
+        &mut self,
+        at: Place<'_>,
+        place: &Admitted<'_>,
+        request: &ResolveLockRequest,
+    ) -> Result<(), Failure> {
         if request.start_version == 0 {
             return Err(TxnError::Other("resolve lock of keys without start version").into());
         }
@@ -55,35 +61,41 @@ impl Engine {
                 txn.commit_key(key, request.commit_version, CommitRole::Unknown)?;
             }
         }
-        let changes = txn.into_changes();
-        self.columns.apply(changes);
+        if request.commit_version != 0 {
+            txn.note_commit(request.commit_version);
+        }
+        let effects = txn.into_effects();
+        self.apply(at, effects);
         Ok(())
     }
 
-    /// All locks of the region that belong to one of the transactions.
-    fn resolve_region(&mut self, place: &Admitted<'_>, outcomes: &BTreeMap<u64, u64>) -> Result<(), Failure> {
+    /// All stored locks of the region that belong to one of the transactions; those in memory are not looked for.
+    fn resolve_region(
+        &mut self,
+        at: Place<'_>,
+        place: &Admitted<'_>,
+        outcomes: &BTreeMap<u64, u64>,
+    ) -> Result<(), Failure> {
         let mut from = place.region.start.clone();
         loop {
-            let found = self.columns.locks(&from, &place.region.end);
-            let found: Vec<(EncodedKey, u64, u64)> = found
-                .filter_map(|(key, lock)| Some((key.clone(), lock.start_ts, *outcomes.get(&lock.start_ts)?)))
+            let stored = self.columns.stored_locks(&from, &place.region.end);
+            let found: Vec<(EncodedKey, KeyLock)> = stored
+                .filter_map(|(key, lock)| {
+                    Some((key.clone(), lock.filtered(|lock| outcomes.contains_key(&lock.start_ts))?))
+                })
                 .take(BATCH)
                 .collect();
-            let Some((last, ..)) = found.last() else { return Ok(()) };
+            let Some((last, _)) = found.last() else { return Ok(()) };
             from = last.successor();
-            let mut changes = Vec::new();
-            for (key, start_ts, commit_ts) in found {
-                let mut txn = Txn::new(&self.columns, start_ts);
-                if commit_ts == 0 {
-                    txn.clean_up(key, 0, Rollback::Collapsing)?;
-                } else if commit_ts > start_ts {
-                    txn.commit_key(key, commit_ts, CommitRole::Unknown)?;
-                } else {
-                    return Err(TxnError::InvalidTxnTso { start_ts, commit_ts }.into());
+            let mut txn = Txn::new(&self.columns, 0);
+            for (key, locks) in &found {
+                for lock in locks.holders() {
+                    let commit_ts = outcomes.get(&lock.start_ts).copied().unwrap_or_default();
+                    txn.resolve(key, lock, commit_ts)?;
                 }
-                changes.extend(txn.into_changes());
             }
-            self.columns.apply(changes);
+            let effects = txn.into_effects();
+            self.apply(at, effects);
         }
     }
 
@@ -92,7 +104,7 @@ impl Engine {
         at: Place<'_>,
         request: ScanLockRequest,
     ) -> Result<ScanLockResponse, Failure> {
-        let place = admit(at.topology, at.store, request.context.as_ref(), Access::Write)?;
+        let place = self.admit(at, request.context.as_ref(), Access::Write)?;
         self.raise_max_ts(request.max_version);
         let (start, end) = (encoded_bound(&request.start_key), encoded_bound(&request.end_key));
         if !start.is_empty() {
@@ -103,9 +115,31 @@ impl Engine {
             0 => usize::MAX,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let locks = self.columns.locks(&start, &end);
-        let old = locks.filter(|(_, lock)| lock.start_ts <= request.max_version);
-        let locks = old.take(limit).map(|(key, lock)| lock.info(key)).collect();
+        let old = |(key, lock): (EncodedKey, KeyLock)| {
+            Some(lock.filtered(|lock| lock.start_ts <= request.max_version)?.info(&key))
+        };
+        let locks = self.columns.locks(&start, &end).filter_map(old).take(limit).collect();
         Ok(ScanLockResponse { locks, ..Default::default() })
+    }
+}
+
+impl Txn<'_> {
+    /// Ends the transaction of `lock` on `key`: at `commit_ts`, or by rolling it back if that is 0.
+    fn resolve(&mut self, key: &EncodedKey, lock: &Lock, commit_ts: u64) -> Result<(), TxnError> {
+        self.start_ts = lock.start_ts;
+        if commit_ts == 0 {
+            return self.clean_up(key.clone(), 0, Rollback::Collapsing);
+        }
+        if commit_ts <= lock.start_ts {
+            return Err(TxnError::InvalidTxnTso { start_ts: lock.start_ts, commit_ts });
+        }
+        match self.commit_key(key.clone(), commit_ts, CommitRole::Unknown) {
+            Ok(()) => {
+                self.note_commit(commit_ts);
+                Ok(())
+            }
+            Err(TxnError::TxnLockNotFound { .. }) if lock.is_pessimistic() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

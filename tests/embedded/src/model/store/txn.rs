@@ -8,20 +8,43 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tikv_proto::kvrpcpb::LockInfo;
 
 use super::columns::{Change, Columns};
 use super::error::TxnError;
 use super::key::EncodedKey;
+use super::locks::{KeyLock, Lock, LockKind, SharedLocks};
 use super::mvcc::{Fate, Overlapped};
-use super::records::{Lock, LockKind, Write, WriteKind};
+use super::records::{Write, WriteKind};
 
 /// A transaction at work on the columns.
 #[derive(Debug)]
 pub(super) struct Txn<'a> {
     pub(super) columns: &'a Columns,
+    /// Changed by commands that work on several transactions, one after the other.
     pub(super) start_ts: u64,
-    locks: BTreeMap<EncodedKey, Option<Lock>>,
-    rows: Vec<Change>,
+    locks: BTreeMap<EncodedKey, Option<KeyLock>>,
+    effects: Effects,
+}
+
+/// What a command does: changes to the columns, and what those who wait for locks must hear of them.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) changes: Vec<Change>,
+    pub(super) released: Vec<Released>,
+    /// Locks on keys that had none of their transaction.
+    pub(super) acquired: Vec<(EncodedKey, LockInfo)>,
+    /// Start and commit timestamps of transactions that turned out to be committed.
+    pub(super) committed: Vec<(u64, u64)>,
+}
+
+/// A key that is no longer locked.
+#[derive(Clone, Debug)]
+pub(super) struct Released {
+    pub(super) key: EncodedKey,
+    pub(super) start_ts: u64,
+    /// 0: rolled back.
+    pub(super) commit_ts: u64,
 }
 
 /// Whether the record of a rollback may be collapsed into a newer one.
@@ -55,63 +78,101 @@ pub(super) enum Missing {
 
 impl<'a> Txn<'a> {
     pub(super) fn new(columns: &'a Columns, start_ts: u64) -> Self {
-        Self { columns, start_ts, locks: BTreeMap::new(), rows: Vec::new() }
+        Self { columns, start_ts, locks: BTreeMap::new(), effects: Effects::default() }
     }
 
     /// The changes, to be applied at once.
-    pub(super) fn into_changes(self) -> Vec<Change> {
+    pub(super) fn into_effects(self) -> Effects {
+        let mut effects = self.effects;
         let locks = self.locks.into_iter().map(|(key, lock)| match lock {
             Some(lock) => Change::PutLock(key, lock),
             None => Change::DeleteLock(key),
         });
-        locks.chain(self.rows).collect()
+        effects.changes.splice(0..0, locks);
+        effects
     }
 
-    pub(super) fn lock(&self, key: &EncodedKey) -> Option<&Lock> {
-        self.locks.get(key).map_or_else(|| self.columns.lock(key), Option::as_ref)
+    /// What locks `key`, with the changes that this command has made so far.
+    pub(super) fn lock(&self, key: &EncodedKey) -> Option<KeyLock> {
+        self.locks.get(key).map_or_else(|| self.columns.lock(key), Clone::clone)
     }
 
-    /// The lock on `key` that this transaction holds.
-    pub(super) fn own_lock(&self, key: &EncodedKey) -> Option<&Lock> {
-        self.lock(key).filter(|lock| lock.start_ts == self.start_ts)
-    }
-
-    pub(super) fn put_lock(&mut self, key: EncodedKey, lock: Lock) {
+    /// Changes a lock that is there.
+    pub(super) fn put_lock(&mut self, key: EncodedKey, lock: KeyLock) {
         self.locks.insert(key, Some(lock));
     }
 
-    pub(super) fn unlock(&mut self, key: EncodedKey) {
+    /// Locks a key that was not locked.
+    pub(super) fn put_new_lock(&mut self, key: EncodedKey, lock: KeyLock) {
+        self.effects.acquired.push((key.clone(), lock.info(&key)));
+        self.put_lock(key, lock);
+    }
+
+    /// Puts a pessimistic lock into the leader's memory.
+    pub(super) fn put_memory_lock(&mut self, key: EncodedKey, lock: Lock, new: bool) {
+        if new {
+            self.effects.acquired.push((key.clone(), lock.info(&key)));
+        }
+        self.effects.changes.push(Change::PutMemoryLock(key, lock));
+    }
+
+    /// Takes the last lock from `key`; whoever waits for it is told the commit timestamp, 0 of a rollback.
+    pub(super) fn unlock(&mut self, key: EncodedKey, commit_ts: u64) {
+        self.effects.released.push(Released { key: key.clone(), start_ts: self.start_ts, commit_ts });
         self.locks.insert(key, None);
     }
 
+    /// Takes this transaction out of the shared locks on `key`.
+    pub(super) fn leave(&mut self, key: EncodedKey, shared: &SharedLocks, commit_ts: u64) {
+        match shared.without(self.start_ts) {
+            None => self.unlock(key, commit_ts),
+            Some(rest) => self.put_lock(key, KeyLock::Shared(rest)),
+        }
+    }
+
+    /// Takes this transaction's lock from `key`, be it alone or one of several in `found`.
+    pub(super) fn give_back(&mut self, key: EncodedKey, found: &KeyLock, commit_ts: u64) {
+        match found {
+            KeyLock::Sole(_) => self.unlock(key, commit_ts),
+            KeyLock::Shared(shared) => self.leave(key, shared, commit_ts),
+        }
+    }
+
     pub(super) fn put_write(&mut self, key: EncodedKey, commit_ts: u64, write: Write) {
-        self.rows.push(Change::PutWrite(key, commit_ts, write));
+        self.effects.changes.push(Change::PutWrite(key, commit_ts, write));
     }
 
     pub(super) fn put_value(&mut self, key: EncodedKey, value: Bytes) {
-        self.rows.push(Change::PutValue(key, self.start_ts, value));
+        self.effects.changes.push(Change::PutValue(key, self.start_ts, value));
+    }
+
+    /// Remembers that this transaction is committed.
+    pub(super) fn note_commit(&mut self, commit_ts: u64) {
+        self.effects.committed.push((self.start_ts, commit_ts));
     }
 
     pub(super) fn fate(&self, key: &EncodedKey) -> Fate {
         self.columns.fate(key, self.start_ts)
     }
 
-    /// Takes this transaction's `lock` away from `key` and leaves a rollback record.
+    /// Takes this transaction's lock away from `key`, where `found` lies, and leaves a rollback record.
     ///
-    /// The record is protected on the primary key, whose state decides about the transaction. `how` says whether the
-    /// unprotected record before it goes.
-    pub(super) fn roll_back_lock(&mut self, key: EncodedKey, lock: &Lock, how: Rollback) {
-        if let Fate::Unknown { overlapped } = self.fate(&key) {
+    /// The record is protected on the primary key, whose state decides about the transaction, and where a pipelined
+    /// transaction flushed. `how` says whether the unprotected record before it goes.
+    pub(super) fn roll_back_lock(&mut self, key: EncodedKey, found: &KeyLock, how: Rollback) {
+        if let Fate::Unknown { overlapped } = self.fate(&key)
+            && let Some(lock) = found.of(self.start_ts)
+        {
             if lock.kind == LockKind::Put && lock.short_value.is_none() {
-                self.rows.push(Change::DeleteValue(key.clone(), lock.start_ts));
+                self.effects.changes.push(Change::DeleteValue(key.clone(), lock.start_ts));
             }
-            let protected = EncodedKey::of(&lock.primary) == key;
+            let protected = EncodedKey::of(&lock.primary) == key || lock.generation > 0;
             self.put_rollback(&key, protected, overlapped);
             if how == Rollback::Collapsing {
                 self.collapse_rollback(&key);
             }
         }
-        self.unlock(key);
+        self.give_back(key, found, 0);
     }
 
     /// Finds out about this transaction on `key`, where it holds no lock, and does what `action` says if there is
@@ -119,7 +180,7 @@ impl<'a> Txn<'a> {
     pub(super) fn settle_missing(
         &mut self,
         key: &EncodedKey,
-        other: Option<Lock>,
+        other: Option<KeyLock>,
         action: IfMissing,
     ) -> Result<Missing, TxnError> {
         let overlapped = match self.fate(key) {
@@ -152,21 +213,21 @@ impl<'a> Txn<'a> {
         current_ts: u64,
         how: Rollback,
     ) -> Result<(), TxnError> {
-        let found = self.lock(&key).cloned();
-        match found {
-            Some(lock) if lock.start_ts == self.start_ts => {
-                if current_ts != 0 && !lock.expired(current_ts) {
-                    return Err(TxnError::Locked(Box::new(lock.info(&key))));
-                }
-                self.roll_back_lock(key, &lock, how);
-                Ok(())
+        let found = self.lock(&key);
+        if let Some(found) = &found
+            && let Some(lock) = found.of(self.start_ts)
+        {
+            if current_ts != 0 && !lock.expired(current_ts) {
+                return Err(TxnError::Locked(Box::new(found.info(&key))));
             }
-            other => match self.settle_missing(&key, other, IfMissing::RollBack(how))? {
-                Missing::Committed(commit_ts) => {
-                    Err(TxnError::Committed { start_ts: self.start_ts, commit_ts, key: key.user() })
-                }
-                Missing::RolledBack | Missing::Unknown => Ok(()),
-            },
+            self.roll_back_lock(key, found, how);
+            return Ok(());
+        }
+        match self.settle_missing(&key, found, IfMissing::RollBack(how))? {
+            Missing::Committed(commit_ts) => {
+                Err(TxnError::Committed { start_ts: self.start_ts, commit_ts, key: key.user() })
+            }
+            Missing::RolledBack | Missing::Unknown => Ok(()),
         }
     }
 
@@ -190,20 +251,20 @@ impl<'a> Txn<'a> {
             && write.kind == WriteKind::Rollback
             && !write.is_protected_rollback()
         {
-            self.rows.push(Change::DeleteWrite(key.clone(), commit_ts));
+            self.effects.changes.push(Change::DeleteWrite(key.clone(), commit_ts));
         }
     }
 
     /// Makes the lock of an async-commit transaction remember this rollback, whose record its commit could overwrite:
     /// it may be committed at any timestamp from its minimum on.
-    pub(super) fn remember_rollback(&mut self, key: &EncodedKey, lock: Option<Lock>, how: Rollback) {
-        if let Some(mut lock) = lock
+    pub(super) fn remember_rollback(&mut self, key: &EncodedKey, lock: Option<KeyLock>, how: Rollback) {
+        if let Some(KeyLock::Sole(mut lock)) = lock
             && how == Rollback::Protected
             && lock.async_commit.is_some()
             && self.start_ts >= lock.min_commit_ts
         {
             lock.rolled_back.push(self.start_ts);
-            self.put_lock(key.clone(), lock);
+            self.put_lock(key.clone(), KeyLock::Sole(lock));
         }
     }
 }

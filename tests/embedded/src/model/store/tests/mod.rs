@@ -3,13 +3,18 @@
 //! [`Bench`] is a cluster of one store with a client that knows its regions; each file holds the laws of one subject.
 
 mod admission;
+mod api;
 mod commit;
+mod conditions;
+mod pessimistic;
+mod pipelined;
 mod prewrite;
 mod random;
 mod raw;
 mod reads;
 mod resolve;
 mod status;
+mod waits;
 
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
@@ -72,6 +77,7 @@ impl Bench {
         match self.engine.handle(&self.topology, store, self.now, command) {
             Outcome::Ready(answer) => answer,
             Outcome::Unimplemented => panic!("not served"),
+            Outcome::Waits(id) => panic!("waits as {id:?}"),
         }
     }
 

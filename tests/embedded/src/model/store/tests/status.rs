@@ -46,7 +46,7 @@ fn a_living_transaction_is_pushed_above_the_caller_if_it_can_be() {
         assert_eq!((answer.action(), answer.lock_ttl), (action, TTL_MS), "row {row}");
         assert_eq!(answer.lock_info.unwrap().min_commit_ts, after, "row {row}");
         let lock = bench.engine.columns.lock(&super::super::key::EncodedKey::of(b"p")).unwrap();
-        assert_eq!(lock.min_commit_ts, after, "row {row}");
+        assert_eq!(lock.sole().unwrap().min_commit_ts, after, "row {row}");
     }
 }
 
