@@ -1,8 +1,8 @@
 //! `Start`: every operation of the client as data, so that it can be spawned, traced and built again.
 //!
-//! [`Start`] has a variant an operation; [`Operation`] is what a call does with its arguments: the machine, and with a recorder
-//! the data. `raw` and `txn` have the arguments of what applications call, each with the one place where its machine is built;
-//! [`Start::machine`] reaches all of these, and the operations of the background, for who has only the data: the background
+//! [`Start`] has a variant an operation. A call makes the machine of its arguments, and with a recorder the data: `Operation` is
+//! what it does that with. `raw` and `txn` have the arguments of what applications call, each with the one place where its
+//! machine is built; a `Start` reaches all of these, and the operations of the background, for who has only the data: the background
 //! set and a trace's replay. [`outcome`] says what an operation came to, as a text.
 
 pub mod outcome;

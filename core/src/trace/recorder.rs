@@ -39,7 +39,7 @@ pub struct Failure {
 /// Where records go.
 pub(super) enum Out {
     Sink(Box<dyn Sink>),
-    Ring(Ring),
+    Ring(Box<Ring>),
 }
 
 struct Shared {
@@ -84,7 +84,7 @@ impl Recorder {
     /// An operation that wrote within that time is kept from its beginning on, unless the bytes do not suffice.
     #[must_use]
     pub fn ring(keep: Duration, bytes: usize) -> Self {
-        Self::new(Out::Ring(Ring::new(keep, bytes)))
+        Self::new(Out::Ring(Box::new(Ring::new(keep, bytes))))
     }
 
     /// Whether values are zeroed before they are recorded (they are if this is not called). Their lengths stay.

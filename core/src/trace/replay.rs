@@ -191,7 +191,7 @@ impl Replay {
 impl Running {
     fn new(begin: &f::Begin) -> Result<Self, Halt> {
         let read = || {
-            let start = start::decode(begin.start.as_ref().unwrap_or(&f::Start::default()))?;
+            let start = start::decode(&begin.start.clone().unwrap_or_default())?;
             Ok((start, decode::budget(begin.budget.as_ref())?))
         };
         let (start, budget) = match read() {
@@ -289,7 +289,7 @@ impl Running {
         }
     }
 
-    fn end(&mut self, end: &f::End) -> Result<(), Halt> {
+    fn end(&self, end: &f::End) -> Result<(), Halt> {
         if end.steps != self.steps {
             return Err(Halt::Cut);
         }

@@ -56,8 +56,8 @@ fn cleaning(cleaning: &Cleaning) -> f::Cleaning {
     }
 }
 
-fn cf(cf: &Cow<'static, str>) -> String {
-    cf.clone().into_owned()
+fn cf(cf: &str) -> String {
+    cf.to_owned()
 }
 
 fn limit(limit: usize) -> u64 {

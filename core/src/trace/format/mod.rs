@@ -28,6 +28,7 @@ pub struct Record {
 
 /// What a record is about.
 #[derive(Clone, PartialEq, prost::Oneof)]
+#[allow(clippy::large_enum_variant, reason = "a reader holds one at a time")]
 #[non_exhaustive]
 pub enum Entry {
     /// An operation begins.
