@@ -35,8 +35,8 @@
 //! one. With one: a copy of all that is recorded, and with values zeroed one walk through each request and response.
 //!
 //! **What is hidden.** Values are zeroed while recording, at equal length, unless [`Recorder::redact_values`] says otherwise: a
-//! trace is made to leave its program. [`redact`](redact()) gives a trace other keys, in the same order. Both replay as
-//! before. Neither hides addresses, timestamps, sizes, and times.
+//! trace is made to leave its program. [`redact`](redact()) gives a trace other keys, in the same order, and zeroes values that
+//! were recorded. Both replay as before. Neither hides addresses, timestamps, sizes, and times.
 //!
 //! # Files
 //!

@@ -1,17 +1,17 @@
-//! Hides the keys of a trace.
+//! Hides the keys of a trace, and the values that were recorded.
 //!
 //! Every key is replaced by another one of the same length, the same all over the trace: in what operations begin with, in facts,
 //! requests, responses, bounds of regions and effects (see `keymap` for how). What the client itself says of keys in errors is
 //! said anew: each operation is replayed with what it gets now, and its end is written down as that comes out. Words of stores
 //! and of PD may hold keys in any form, so they are left out, but for the few phrases that machines look for.
 //!
-//! Addresses, timestamps, ids, column families and values stay as they are.
+//! Every byte of a value becomes zero. Addresses, timestamps, ids and column families stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::fields::{self, Rewrite};
+use super::fields::{self, Rewrite, zeroes};
 use super::file::{self, Records, TraceError};
 use super::format as f;
 use super::keymap::KeyMap;
@@ -28,7 +28,7 @@ const PHRASES: [&str; 4] =
     ["invalid max_ts update", "mismatch cluster id", "deadline is exceeded", "Deadline is exceeded"];
 
 /// The same trace with other keys: they are in the same order, one is the beginning of another as before, and each has its length.
-/// What replays identically does so afterwards.
+/// Values, if they were recorded, are zeroes. What replays identically does so afterwards.
 ///
 /// # Errors
 /// What is no trace.
@@ -98,6 +98,10 @@ impl Rewrite for Mapped {
         mode.encode_key(&self.0.get(&mode.ceil_bound(bound).0).into())
     }
 
+    fn value(&mut self, value: &Bytes) -> Bytes {
+        zeroes(value)
+    }
+
     fn text(&mut self, text: &Bytes) -> Bytes {
         if text.is_empty() {
             // Whether a store says anything is of importance.
@@ -120,7 +124,8 @@ impl Walk {
     fn record(&mut self, record: &mut f::Record, with: &mut dyn Rewrite) {
         match &mut record.entry {
             Some(f::Entry::Begin(begin)) => {
-                begin.start.iter_mut().for_each(|start| rewrite_start(start, with))
+                begin.start.iter_mut().for_each(|start| rewrite_start(start, with));
+                begin.zeroed_values = true;
             }
             Some(f::Entry::Step(step)) => self.step(step, with),
             Some(f::Entry::End(end)) => {
@@ -194,6 +199,10 @@ fn rewrite_start(start: &mut f::Start, with: &mut dyn Rewrite) {
         rewrite_key(key, with);
     }
     start.range.iter_mut().for_each(|range| rewrite_range(range, with));
+    let own = start.own.iter_mut().filter_map(|own| own.value.as_mut());
+    for value in start.writes.iter_mut().map(|write| &mut write.value).chain(own) {
+        *value = with.value(value);
+    }
 }
 
 fn rewrite_feedback(feedback: &mut f::Feedback, with: &mut dyn Rewrite) {

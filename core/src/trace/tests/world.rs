@@ -11,7 +11,6 @@ use crate::error::ServiceError;
 use crate::lock::{Cleaning, LockSets, Verdict};
 use crate::machine::{
     Answer, Completion, Effect, Facts, Fault, Feedback, Interrupt, Op, Place, Question, TicketId,
-
 };
 use crate::region::Directory;
 use crate::snapshot::overlay::Overlay;
