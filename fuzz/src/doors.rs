@@ -11,7 +11,8 @@ use prost::Message;
 use tikv_client_core::types::Timestamp;
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 use tikv_embedded::model::cluster::HEALTH_PATH;
-use tikv_embedded::model::pd::http::store_page;
+use tikv_embedded::model::pd::http::{Request, store_page};
+use tikv_embedded::model::pd::{Asked, Watch};
 use tikv_embedded::model::{Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, frame, key, pd};
 use tikv_proto::{kvrpcpb, metapb, methods, pdpb};
 
@@ -24,6 +25,117 @@ struct Play {
     cluster: Cluster,
     now: Now,
     newest: u64,
+    /// Streams that are told what changes.
+    watches: Vec<Watch>,
+}
+
+/// Paths of PD's pages; `#` stands for an id.
+const PAGES: [&str; 34] = [
+    "/pd/api/v1/min-resolved-ts",
+    "/pd/api/v1/min-resolved-ts/#",
+    "/pd/api/v1/members",
+    "/pd/api/v1/leader",
+    "/pd/api/v1/leader/resign",
+    "/pd/api/v1/leader/transfer/pd-2",
+    "/pd/api/v1/cluster",
+    "/pd/api/v1/config",
+    "/pd/api/v1/config/replicate",
+    "/pd/api/v1/gc/safepoint",
+    "/pd/api/v1/gc/safepoint/x",
+    "/pd/api/v1/stores",
+    "/pd/api/v1/stores/remove-tombstone",
+    "/pd/api/v1/store/#",
+    "/pd/api/v1/store/#/state",
+    "/pd/api/v1/store/#/label",
+    "/pd/api/v1/regions",
+    "/pd/api/v1/regions/key",
+    "/pd/api/v1/regions/store/#",
+    "/pd/api/v1/regions/scatter",
+    "/pd/api/v1/regions/split",
+    "/pd/api/v1/region/id/#",
+    "/pd/api/v1/region/key/a",
+    "/pd/api/v1/stats/region",
+    "/pd/api/v1/operators",
+    "/pd/api/v1/operators/#",
+    "/pd/api/v1/config/rule",
+    "/pd/api/v1/config/rules",
+    "/pd/api/v1/config/rule/pd/x",
+    "/pd/api/v1/config/placement-rule",
+    "/pd/api/v2/keyspaces",
+    "/pd/api/v2/keyspaces/id/#",
+    "/pd/api/v2/keyspaces/x/config",
+    "/pd/api/v2/keyspaces/x/state",
+];
+
+const QUERIES: [&str; 8] = [
+    "?scope=cluster",
+    "?scope=1,2,x",
+    "?state=Up",
+    "?state=Offline",
+    "?key=%61&limit=2",
+    "?key=%6&end_key=%FF%zz&limit=-1",
+    "?page_token=1&limit=x",
+    "?start_key=61&end_key=62",
+];
+
+/// Names that the pages look for in a body.
+const NAMES: [&str; 20] = [
+    "name",
+    "config",
+    "state",
+    "region_id",
+    "region_ids",
+    "regions_id",
+    "split_keys",
+    "keys",
+    "policy",
+    "to_store_id",
+    "from_store_id",
+    "to_store_ids",
+    "target_region_id",
+    "store_id",
+    "group_id",
+    "id",
+    "start_key",
+    "end_key",
+    "role",
+    "count",
+];
+
+const VALUES: [&str; 16] = [
+    "1",
+    "4",
+    "9",
+    "-1",
+    "1e99",
+    "null",
+    "true",
+    "\"x\"",
+    "\"pd\"",
+    "\"61\"",
+    "\"6\"",
+    "\"split-region\"",
+    "\"transfer-leader\"",
+    "\"merge-region\"",
+    "\"add-peer\"",
+    "\"voter\"",
+];
+
+/// Some JSON, mostly an object of known names.
+fn json(choices: &mut Choices<'_>, depth: u32) -> String {
+    let count = choices.below(5);
+    match choices.below(8) {
+        0..5 if depth < 3 => {
+            let pair = |choices: &mut Choices<'_>| {
+                format!("\"{}\":{}", choices.of(&NAMES), json(choices, depth + 1))
+            };
+            format!("{{{}}}", (0..count).map(|_| pair(choices)).collect::<Vec<_>>().join(","))
+        }
+        5 if depth < 3 => {
+            format!("[{}]", (0..count).map(|_| json(choices, depth + 1)).collect::<Vec<_>>().join(","))
+        }
+        _ => (*choices.of(&VALUES)).to_owned(),
+    }
 }
 
 /// Fields of any kind, as if of some message.
@@ -127,6 +239,7 @@ impl Play {
         match self.cluster.call(self.now, call) {
             Met::Now(Reply::Store(answer)) => drop(answer.encode()),
             Met::Now(Reply::Fail(status)) => assert!(!status.to_string().is_empty()),
+            Met::Now(Reply::Watch(watch)) => self.watches.push(*watch),
             _ => {}
         }
     }
@@ -163,8 +276,17 @@ impl Play {
     fn pd(&mut self, choices: &mut Choices<'_>) {
         let header = Some(pdpb::RequestHeader { cluster_id: CLUSTER, ..Default::default() });
         let mut body = pdpb::GetMembersRequest { header }.encode_to_vec();
-        let paths: Vec<&'static str> = methods::pd::ALL.iter().chain(pd::etcd::METHODS).copied().collect();
-        let path = *choices.of(&paths);
+        let services = [
+            methods::pd::ALL,
+            methods::pd::ALL,
+            methods::keyspace::ALL,
+            methods::meta_storage::ALL,
+            methods::resource_manager::ALL,
+            pd::etcd::METHODS,
+        ];
+        let service = *choices.of(&services);
+        let path = *choices.of(service);
+        assert_eq!(pd::method(path), Some(path));
         if path.starts_with("/etcd") || choices.one_in(8) {
             body.clear();
         }
@@ -190,31 +312,18 @@ impl Play {
     }
 
     fn page(&mut self, choices: &mut Choices<'_>) {
-        const PARTS: [&str; 16] = [
-            "/pd/api/v1/",
-            "stores",
-            "store/",
-            "1",
-            "?state=",
-            "state",
-            "/",
-            "min-resolved-ts",
-            "?scope=",
-            "cluster",
-            ",",
-            "18446744073709551616",
-            "&",
-            "=Up",
-            "remove-tombstone",
-            "members",
-        ];
-        let mut target: String = (0..choices.below(8)).map(|_| *choices.of(&PARTS)).collect();
-        if choices.one_in(3) {
-            target.push_str(&String::from_utf8_lossy(&choices.bytes(12)));
+        let known = *choices.of(&PAGES);
+        let mut target = known.replace('#', if choices.one_in(8) { "18446744073709551616" } else { "1" });
+        match choices.below(4) {
+            0 => target.push_str(*choices.of(&QUERIES)),
+            1 => target.push_str(&String::from_utf8_lossy(&choices.bytes(12))),
+            _ => {}
         }
-        let method = *choices.of(&["GET", "POST", "DELETE", "PUT", ""]);
-        let page = self.cluster.pd.http(&mut self.cluster.topology, method, &target);
-        assert!((100..600).contains(&page.status));
+        let body = if choices.one_in(6) { choices.bytes(30).to_vec() } else { json(choices, 0).into_bytes() };
+        let method = *choices.of(&["GET", "POST", "DELETE", "PUT", "PATCH", ""]);
+        let asked = Asked::new(&mut self.cluster.topology, choices.below(3), self.now);
+        let page = self.cluster.pd.http(asked, Request::new(method, &target, &body));
+        assert!((100..600).contains(&page.status), "{method} {target} has status {}", page.status);
         assert!((100..600).contains(&store_page(method, &target).status));
     }
 
@@ -265,6 +374,18 @@ impl Play {
                 drop(answer.encode());
             }
         }
+        // What watches are told; a stream that failed has ended.
+        let cluster = &self.cluster;
+        self.watches.retain_mut(|watch| {
+            for _ in 0..1000 {
+                match cluster.watched(watch) {
+                    Some(Reply::Fail(_)) => return false,
+                    Some(_) => {}
+                    None => return true,
+                }
+            }
+            panic!("a watch is told things for ever: {watch:?}");
+        });
         let mut from = Bytes::new();
         let mut regions = self.cluster.topology.regions().peekable();
         while let Some(region) = regions.next() {
@@ -291,11 +412,8 @@ pub fn run(data: &[u8]) {
     let mut layout = Layout::new(addresses, 3);
     layout.bounds = vec![key::encode(b"a"), key::encode(b"b")];
     let pd = Pd::new(CLUSTER, members(), 3);
-    let mut play = Play {
-        cluster: Cluster::new(layout.build(), pd),
-        now: Now::from_unix(Duration::from_secs(1)),
-        newest: 0,
-    };
+    let now = Now::from_unix(Duration::from_secs(1));
+    let mut play = Play { cluster: Cluster::new(layout.build(), pd), now, newest: 0, watches: Vec::new() };
     for _ in 0..STEPS {
         if choices.is_over() {
             break;

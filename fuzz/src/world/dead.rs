@@ -17,8 +17,8 @@ pub(crate) struct Dead {
     pub(crate) keys: Vec<Key>,
     pub(crate) is_async: bool,
     ttl_ms: u64,
-    /// Keys that are prewritten, from the first on.
-    prewritten: usize,
+    /// Keys that are not prewritten yet: they are in any order, as requests to several regions are.
+    left: Vec<Key>,
     /// The least that it may be committed at.
     least: u64,
     /// A prewrite was refused, or it gave up: it goes no further.
@@ -31,10 +31,10 @@ impl Dead {
     pub(crate) fn begin(keys: Vec<Key>, world: &mut World, choices: &mut Choices<'_>) -> Self {
         Self {
             start_ts: world.timestamp(),
+            left: keys.clone(),
             keys,
             is_async: choices.one_in(2),
             ttl_ms: u64::from(choices.any::<u8>()) * 40,
-            prewritten: 0,
             least: 0,
             failed: false,
             committed: None,
@@ -47,18 +47,18 @@ impl Dead {
 
     /// One more step, if there is one.
     pub(crate) fn step(&mut self, world: &mut World, choices: &mut Choices<'_>) {
-        let all = self.prewritten == self.keys.len();
         match choices.below(8) {
             0 => self.roll_back(world),
             _ if self.failed => {}
-            _ if !all => self.prewrite(world),
+            _ if !self.left.is_empty() => self.prewrite(world, choices),
             _ => self.commit(world, choices),
         }
     }
 
-    fn prewrite(&mut self, world: &mut World) {
-        let key = self.keys[self.prewritten].clone();
-        let is_primary = self.prewritten == 0;
+    fn prewrite(&mut self, world: &mut World, choices: &mut Choices<'_>) {
+        let at = choices.below(self.left.len());
+        let key = self.left[at].clone();
+        let is_primary = key == *self.primary();
         let secondaries = self.keys.iter().skip(1).map(|key| key.0.clone());
         let (store, context) = world.context(&key);
         let ask = pb::PrewriteRequest {
@@ -87,11 +87,11 @@ impl Dead {
             self.failed = true;
             return;
         }
-        self.prewritten += 1;
+        self.left.remove(at);
         // One that fell back to two phases.
         self.is_async &= answer.min_commit_ts > 0;
         self.least = self.least.max(answer.min_commit_ts);
-        if self.is_async && self.prewritten == self.keys.len() {
+        if self.is_async && self.left.is_empty() {
             self.committed = Some(Timestamp(self.least));
         }
     }
