@@ -125,6 +125,7 @@ fn wire(page: &Page) -> Vec<u8> {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        503 => "Service Unavailable",
         410 => "Gone",
         _ => "Internal Server Error",
     };

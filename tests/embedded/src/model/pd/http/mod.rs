@@ -101,9 +101,17 @@ pub fn store_page(method: &str, target: &str) -> Page {
 }
 
 impl Pd {
+    /// From now on all HTTP requests fail with this status; `None`: they are answered again.
+    pub fn fail_http(&mut self, status: Option<u16>) {
+        self.http_failure = status;
+    }
+
     /// Answers an HTTP request. Members that do not lead answer for the one that does, as PD's pass requests on.
     pub fn http(&mut self, mut asked: Asked<'_>, request: Request<'_>) -> Page {
         self.tick(asked.topology, asked.now);
+        if let Some(status) = self.http_failure {
+            return Page::text(status, "out of order");
+        }
         let path = request.target.split_once('?').map_or(request.target, |(path, _)| path);
         let asked = &mut asked;
         match path.split('/').skip(1).filter(|part| !part.is_empty()).collect::<Vec<_>>().as_slice() {
