@@ -83,7 +83,7 @@ async fn exchange(
             let asked = Asked::new(&mut cluster.topology, member, now);
             cluster.pd.http(asked, http::Request::new(request.method, request.target, &body))
         }
-        _ => http::store_page(request.method, request.target),
+        _ => http::store_page(request.method, request.target, cluster.engine().api()),
     });
     stream.write_all(&wire(&page)).await?;
     Ok(!request.close)

@@ -19,6 +19,7 @@ mod tests;
 use serde_json::Value;
 
 use super::{Asked, Pd};
+use crate::model::Api;
 pub(super) use rules::Rules;
 
 /// An answer.
@@ -90,10 +91,12 @@ impl<'a> Request<'a> {
 
 /// A store's own page: how it is configured.
 #[must_use]
-pub fn store_page(method: &str, target: &str) -> Page {
+pub fn store_page(method: &str, target: &str, api: Api) -> Page {
     match (method, target) {
         ("GET", "/config") => {
-            Page::value(200, &serde_json::json!({ "storage": { "api-version": 1, "enable-ttl": false } }))
+            let version = if api == Api::V2 { 2 } else { 1 };
+            let storage = serde_json::json!({ "api-version": version, "enable-ttl": api != Api::V1 });
+            Page::value(200, &serde_json::json!({ "storage": storage }))
         }
         ("GET", "/status") => Page::plain(200, ""),
         _ => Page::not_found(),
