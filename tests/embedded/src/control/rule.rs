@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tikv_proto::pdpb;
+
 use super::{CallFacts, Refusal};
 use crate::model::status::Status;
 
@@ -84,6 +86,8 @@ pub enum Action {
     Refuse(Refusal),
     /// It is executed, but answers this region error; calls that have none answer as ever.
     RefuseAfter(Refusal),
+    /// It is not executed, and PD answers with this error in the header; calls to other servers are executed instead.
+    PdError(pdpb::ErrorType, String),
     /// It is not executed and fails with this status; in a batch that ends the whole stream.
     Fail(Status),
     /// It is executed after this time.

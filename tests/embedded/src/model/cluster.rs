@@ -223,6 +223,10 @@ impl Cluster {
                 let met = self.run(now, call);
                 refused.map_or(met, Met::Now)
             }
+            Action::PdError(kind, message) => match call {
+                Call::Pd { .. } => Met::Now(Reply::Bytes(self.pd.refusal(kind, message))),
+                other => self.run(now, other),
+            },
             Action::Fail(status) => Met::Now(Reply::Fail(status)),
             Action::Delay(by) => self.park(now.after(by), Waiting::Call(Box::new(call))),
             Action::DelayAnswer(by) => match self.run(now, call) {

@@ -55,6 +55,7 @@ pub struct Builder {
     api: Api,
     bounds: Vec<Bytes>,
     labels: Vec<Vec<(String, String)>>,
+    keyspaces: Vec<String>,
 }
 
 impl Default for Builder {
@@ -68,6 +69,7 @@ impl Default for Builder {
             api: Api::V1,
             bounds: Vec::new(),
             labels: Vec::new(),
+            keyspaces: Vec::new(),
         }
     }
 }
@@ -125,6 +127,12 @@ impl Builder {
     /// Begins regions at these raw keys. Transactional clients cannot decode such bounds.
     pub fn raw_split_keys<K: AsRef<[u8]>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.bounds.extend(keys.into_iter().map(|raw| Bytes::copy_from_slice(raw.as_ref())));
+        self
+    }
+
+    /// Creates these keyspaces with their region bounds. A name that is taken, too long or otherwise none is left out.
+    pub fn keyspaces<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.keyspaces.extend(names.into_iter().map(Into::into));
         self
     }
 
@@ -206,7 +214,12 @@ impl Builder {
         let mut topology = layout.build();
         topology.set_started(started.as_secs());
         let mut pd = Pd::new(cluster_id, members, max_peers);
-        pd.bootstrap_keyspaces(&mut topology, Now::from_unix(started), self.api == Api::V2);
+        let started_at = Now::from_unix(started);
+        pd.bootstrap_keyspaces(&mut topology, started_at, self.api == Api::V2);
+        for name in &self.keyspaces {
+            // What cannot be created is left out, as PD does with keyspaces that it is configured to create.
+            drop(pd.create_keyspace(&mut topology, started_at, name, BTreeMap::new(), false));
+        }
         Cluster::new(topology, pd).with_api(self.api)
     }
 }

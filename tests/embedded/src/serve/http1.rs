@@ -83,7 +83,7 @@ async fn exchange(
             let asked = Asked::new(&mut cluster.topology, member, now);
             cluster.pd.http(asked, http::Request::new(request.method, request.target, &body))
         }
-        _ => http::store_page(request.method, request.target),
+        _ => http::store_page(request.method, request.target, cluster.engine().api()),
     });
     stream.write_all(&wire(&page)).await?;
     Ok(!request.close)
@@ -125,6 +125,7 @@ fn wire(page: &Page) -> Vec<u8> {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        503 => "Service Unavailable",
         410 => "Gone",
         _ => "Internal Server Error",
     };

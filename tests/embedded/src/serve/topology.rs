@@ -165,6 +165,22 @@ impl Embedded {
         self.cluster(|cluster, _| cluster.pd.report_buckets(buckets));
     }
 
+    /// Stops the physical part of timestamps, or lets it follow the clock again.
+    pub fn freeze_timestamps(&self, frozen: bool) {
+        self.cluster(|cluster, _| cluster.pd.oracle.set_frozen(frozen));
+    }
+
+    /// Moves timestamps ahead by `by`; the clock catches up in time.
+    pub fn jump_timestamps(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.cluster(|cluster, now| cluster.pd.oracle.jump(now, ms));
+    }
+
+    /// From now on all HTTP requests to PD fail with this status; `None`: they are answered again.
+    pub fn fail_http(&self, status: Option<u16>) {
+        self.cluster(|cluster, _| cluster.pd.fail_http(status));
+    }
+
     /// What PD tells as the least resolved timestamp of `store`; `None`: the store has reported none.
     pub fn set_min_resolved_ts(&self, store: u64, ts: Option<u64>) {
         self.cluster(|cluster, _| cluster.pd.set_min_resolved_ts(store, ts));

@@ -1,18 +1,17 @@
 //! The keys that PD keeps in etcd: versions of each key, one revision a change, leases, compaction.
 //!
-//! Everything of PD that clients can watch or read as a key lies here: meta storage, global configuration, keyspaces,
+//! Leases are in `lease`. Everything of PD that clients can watch or read as a key lies here: meta storage, global configuration, keyspaces,
 //! resource groups, transaction safe points. A watch is a cursor over the log of changes ([`super::watch`]), so that
 //! nothing has to be told to anybody when a key changes.
 //!
-//! etcd: `server/storage/mvcc/kvstore.go`, `kvstore_compaction.go`, `server/lease/lessor.go`.
+//! etcd: `server/storage/mvcc/kvstore.go`, `kvstore_compaction.go`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::clock::Now;
+use super::lease::Lease;
 
 /// A store that has seen so many changes forgets the older half of them.
 const MOST_CHANGES: usize = 100_000;
@@ -133,13 +132,6 @@ struct Version {
     value: Option<Bytes>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Lease {
-    pub(super) ttl: Duration,
-    pub(super) expires: Now,
-    keys: BTreeSet<Bytes>,
-}
-
 /// The keys with their past.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
@@ -149,7 +141,7 @@ pub(super) struct Keys {
     versions: BTreeMap<Bytes, Vec<Version>>,
     /// What was changed, by revision.
     log: VecDeque<(i64, Bytes)>,
-    leases: BTreeMap<i64, Lease>,
+    pub(super) leases: BTreeMap<i64, Lease>,
 }
 
 impl Default for Keys {
@@ -338,51 +330,6 @@ impl Keys {
             before: before.and_then(|before| live(key, std::slice::from_ref(before), at)),
         })
     }
-
-    /// Grants a lease of `ttl`; an id of 0 is chosen here. Returns the id.
-    pub(super) fn grant(&mut self, now: Now, id: i64, ttl: Duration) -> Result<i64, KvError> {
-        let id = if id == 0 {
-            self.leases.keys().next_back().map_or(1, |last| last.saturating_add(1))
-        } else {
-            id
-        };
-        if self.leases.contains_key(&id) {
-            return Err(KvError::LeaseExists);
-        }
-        self.leases.insert(id, Lease { ttl, expires: now.after(ttl), keys: BTreeSet::new() });
-        Ok(id)
-    }
-
-    /// Ends a lease, and deletes its keys in one revision.
-    pub(super) fn revoke(&mut self, id: i64) -> Result<(), KvError> {
-        let lease = self.leases.remove(&id).ok_or(KvError::NoLease)?;
-        self.write(lease.keys.into_iter().map(|key| (key, None)).collect());
-        Ok(())
-    }
-
-    /// Gives a lease its whole time again; returns that time.
-    pub(super) fn keep_alive(&mut self, now: Now, id: i64) -> Result<Duration, KvError> {
-        let lease = self.leases.get_mut(&id).ok_or(KvError::NoLease)?;
-        lease.expires = now.after(lease.ttl);
-        Ok(lease.ttl)
-    }
-
-    /// When the next lease ends.
-    pub(super) fn next_expiry(&self) -> Option<Now> {
-        self.leases.values().map(|lease| lease.expires).min()
-    }
-
-    /// Ends the leases whose time is over, in the order in which they ended.
-    pub(super) fn expire(&mut self, now: Now) {
-        while let Some((_, id)) =
-            self.leases.iter().map(|(id, lease)| (lease.expires, *id)).filter(|(at, _)| *at <= now).min()
-        {
-            if self.revoke(id).is_err() {
-                // It has just been found, so this ends nothing but the loop.
-                return;
-            }
-        }
-    }
 }
 
 /// What `key` was at `revision`; `None`: not there.
@@ -461,26 +408,6 @@ mod tests {
         keys.delete(&Span::One("a".into())).expect("a key");
         keys.write(vec![("b".into(), None)]);
         assert_eq!(keys.revision(), 1);
-    }
-
-    #[test]
-    fn keys_end_with_their_lease() {
-        let mut keys = Keys::default();
-        let start = Now::from_unix(Duration::from_secs(5));
-        let lease = keys.grant(start, 0, Duration::from_secs(2)).expect("a new lease");
-        assert_eq!(keys.grant(start, lease, Duration::from_secs(2)), Err(KvError::LeaseExists));
-        keys.put("a".into(), "1".into(), lease).expect("a lease");
-        keys.put("b".into(), "2".into(), lease).expect("a lease");
-        // Written again without the lease, it is free of it.
-        put(&mut keys, "b", "3");
-        let later = start.after(Duration::from_secs(1));
-        keys.keep_alive(later, lease).expect("it lives");
-        keys.expire(start.after(Duration::from_secs(2)));
-        assert!(keys.value(b"a").is_some(), "kept alive");
-        assert_eq!(keys.next_expiry(), Some(later.after(Duration::from_secs(2))));
-        keys.expire(later.after(Duration::from_secs(2)));
-        assert_eq!((keys.value(b"a"), keys.value(b"b")), (None, Some("3".into())));
-        assert_eq!(keys.put("c".into(), "4".into(), lease), Err(KvError::NoLease));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! * `keyspaces`; `gc`: safe points and barriers; `resource`: resource groups and token buckets.
 //! * `kv`: the keys that PD keeps, with their past. `meta` is the service that reads and writes them, [`etcd`] the part of
 //!   etcd's API that does. [`watch`]: streams that tell what changes.
+//! * `header`: what requests and answers of PD have in common. `lease`: leases on keys.
 //! * [`http`]: the part of PD's HTTP API that clients, tools and tests ask. `go`: texts as Go prints them.
 //!
 //! PD keeps no regions of its own: it describes the [`Topology`], or what a test lets it know of that. What only time
@@ -18,9 +19,11 @@ mod config;
 pub mod etcd;
 mod gc;
 mod go;
+mod header;
 pub mod http;
 mod keyspaces;
 mod kv;
+mod lease;
 mod members;
 mod meta;
 mod operators;
@@ -38,11 +41,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tikv_proto::{keyspacepb, metapb, methods, pdpb};
+use tikv_proto::{metapb, methods, pdpb};
 
 use super::clock::Now;
 use super::region::Topology;
 use super::status::{Code, Status};
+use header::{Answer, Headed, HeadedAnswer, HeaderError, unknown};
 pub use keyspaces::KeyspaceError;
 pub use regions::wire_region;
 use tso::Oracle;
@@ -139,6 +143,8 @@ pub struct Pd {
     gc: gc::Gc,
     groups: resource::Groups,
     rules: http::Rules,
+    /// The status that all HTTP requests are answered with, if they fail.
+    http_failure: Option<u16>,
 }
 
 /// What a call comes with besides its body.
@@ -160,147 +166,6 @@ impl<'a> Asked<'a> {
     pub fn new(topology: &'a mut Topology, member: usize, now: Now) -> Self {
         Self { topology, member, now, follower_may: false }
     }
-}
-
-/// An answer, or the error that stands in the answer's header.
-type Answer<T> = Result<T, HeaderError>;
-
-/// An error in the header of an answer: the call itself has succeeded.
-#[derive(Debug)]
-enum HeaderError {
-    /// In the header.
-    Header(pdpb::ErrorType, String),
-    /// As the status of the call.
-    Status(Status),
-}
-
-impl From<Status> for HeaderError {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
-}
-
-/// A message with PD's header.
-trait Headed: Message + Default {
-    /// The id of the cluster it is for or from; 0: none.
-    fn cluster_id(&self) -> u64;
-}
-
-/// An answer that can carry PD's header.
-trait HeadedAnswer: Message + Default {
-    fn set_header(&mut self, header: pdpb::ResponseHeader);
-}
-
-macro_rules! headed {
-    (requests $($request:ty,)*; answers $($answer:ty,)*;) => {
-        $(impl Headed for $request {
-            fn cluster_id(&self) -> u64 {
-                self.header.as_ref().map_or(0, |header| header.cluster_id)
-            }
-        })*
-        $(impl HeadedAnswer for $answer {
-            fn set_header(&mut self, header: pdpb::ResponseHeader) {
-                self.header = Some(header);
-            }
-        })*
-    };
-}
-
-headed! {
-    requests
-        pdpb::GetMembersRequest,
-        pdpb::GetClusterInfoRequest,
-        pdpb::TsoRequest,
-        pdpb::GetMinTsRequest,
-        pdpb::BootstrapRequest,
-        pdpb::IsBootstrappedRequest,
-        pdpb::AllocIdRequest,
-        pdpb::IsSnapshotRecoveringRequest,
-        pdpb::GetDcLocationInfoRequest,
-        pdpb::SyncMaxTsRequest,
-        pdpb::GetStoreRequest,
-        pdpb::GetAllStoresRequest,
-        pdpb::PutStoreRequest,
-        pdpb::ReportMinResolvedTsRequest,
-        pdpb::GetRegionRequest,
-        pdpb::GetRegionByIdRequest,
-        pdpb::ScanRegionsRequest,
-        pdpb::BatchScanRegionsRequest,
-        pdpb::QueryRegionRequest,
-        pdpb::SplitRegionsRequest,
-        pdpb::SplitAndScatterRegionsRequest,
-        pdpb::GetOperatorRequest,
-        pdpb::GetClusterConfigRequest,
-        pdpb::PutClusterConfigRequest,
-        pdpb::SetExternalTimestampRequest,
-        pdpb::GetExternalTimestampRequest,
-        pdpb::GetGcSafePointRequest,
-        pdpb::UpdateGcSafePointRequest,
-        pdpb::UpdateServiceGcSafePointRequest,
-        pdpb::GetGcSafePointV2Request,
-        pdpb::UpdateGcSafePointV2Request,
-        pdpb::UpdateServiceSafePointV2Request,
-        pdpb::GetAllGcSafePointV2Request,
-        pdpb::AdvanceGcSafePointRequest,
-        pdpb::AdvanceTxnSafePointRequest,
-        pdpb::SetGcBarrierRequest,
-        pdpb::DeleteGcBarrierRequest,
-        pdpb::SetGlobalGcBarrierRequest,
-        pdpb::DeleteGlobalGcBarrierRequest,
-        pdpb::GetGcStateRequest,
-        pdpb::GetAllKeyspacesGcStatesRequest,
-        keyspacepb::LoadKeyspaceRequest,
-        keyspacepb::LoadKeyspaceByIdRequest,
-        keyspacepb::WatchKeyspacesRequest,
-        keyspacepb::UpdateKeyspaceStateRequest,
-        keyspacepb::GetAllKeyspacesRequest,
-    ;
-    answers
-        pdpb::GetMembersResponse,
-        pdpb::GetClusterInfoResponse,
-        pdpb::TsoResponse,
-        pdpb::GetMinTsResponse,
-        pdpb::BootstrapResponse,
-        pdpb::IsBootstrappedResponse,
-        pdpb::AllocIdResponse,
-        pdpb::IsSnapshotRecoveringResponse,
-        pdpb::GetDcLocationInfoResponse,
-        pdpb::SyncMaxTsResponse,
-        pdpb::GetStoreResponse,
-        pdpb::GetAllStoresResponse,
-        pdpb::PutStoreResponse,
-        pdpb::ReportMinResolvedTsResponse,
-        pdpb::GetRegionResponse,
-        pdpb::ScanRegionsResponse,
-        pdpb::BatchScanRegionsResponse,
-        pdpb::QueryRegionResponse,
-        pdpb::SplitRegionsResponse,
-        pdpb::SplitAndScatterRegionsResponse,
-        pdpb::ScatterRegionResponse,
-        pdpb::GetOperatorResponse,
-        pdpb::GetClusterConfigResponse,
-        pdpb::PutClusterConfigResponse,
-        pdpb::SetExternalTimestampResponse,
-        pdpb::GetExternalTimestampResponse,
-        pdpb::GetGcSafePointResponse,
-        pdpb::UpdateGcSafePointResponse,
-        pdpb::UpdateServiceGcSafePointResponse,
-        pdpb::GetGcSafePointV2Response,
-        pdpb::UpdateGcSafePointV2Response,
-        pdpb::UpdateServiceSafePointV2Response,
-        pdpb::GetAllGcSafePointV2Response,
-        pdpb::AdvanceGcSafePointResponse,
-        pdpb::AdvanceTxnSafePointResponse,
-        pdpb::SetGcBarrierResponse,
-        pdpb::DeleteGcBarrierResponse,
-        pdpb::SetGlobalGcBarrierResponse,
-        pdpb::DeleteGlobalGcBarrierResponse,
-        pdpb::GetGcStateResponse,
-        pdpb::GetAllKeyspacesGcStatesResponse,
-        keyspacepb::LoadKeyspaceResponse,
-        keyspacepb::UpdateKeyspaceStateResponse,
-        keyspacepb::GetAllKeyspacesResponse,
-    ;
 }
 
 impl Pd {
@@ -326,6 +191,7 @@ impl Pd {
             gc: gc::Gc::default(),
             groups: resource::Groups::default(),
             rules: http::Rules::new(max_peer_count),
+            http_failure: None,
         };
         pd.add_default_groups();
         pd
@@ -502,6 +368,13 @@ impl Pd {
         Err(Status::new(Code::FailedPrecondition, message))
     }
 
+    /// An answer with nothing but this error in its header, whatever the method.
+    pub(super) fn refusal(&self, kind: pdpb::ErrorType, message: String) -> Bytes {
+        let header = Some(self.header(Some(pdpb::Error { r#type: kind.into(), message })));
+        // The header is the first field of all answers of PD.
+        encode(&pdpb::GetClusterConfigResponse { header, cluster: None })
+    }
+
     fn header(&self, error: Option<pdpb::Error>) -> pdpb::ResponseHeader {
         pdpb::ResponseHeader { cluster_id: self.cluster_id, error }
     }
@@ -530,10 +403,6 @@ fn decode<M: Message + Default>(body: &Bytes) -> Result<M, Status> {
 
 fn encode(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
-}
-
-fn unknown<T>(message: impl Into<String>) -> Answer<T> {
-    Err(HeaderError::Header(pdpb::ErrorType::Unknown, message.into()))
 }
 
 /// A peer as the wire has it.

@@ -37,6 +37,8 @@ pub struct Oracle {
     window_ms: u64,
     /// A new leader has still to begin.
     new_leader: bool,
+    /// The physical part does not follow the clock.
+    frozen: bool,
 }
 
 impl Oracle {
@@ -58,8 +60,9 @@ impl Oracle {
         } else {
             now.unix_ms() / STEP_MS * STEP_MS
         };
+        let follows = !self.frozen || self.new_leader || self.physical_ms == 0;
         self.new_leader = false;
-        if clock_ms > self.physical_ms {
+        if follows && clock_ms > self.physical_ms {
             (self.physical_ms, self.logical) = (clock_ms, 0);
         }
         // Both are below 2^18, their sum fits.
@@ -83,6 +86,11 @@ impl Oracle {
     pub fn jump(&mut self, now: Now, ms: u64) {
         let physical_ms = self.physical_ms.max(now.unix_ms()).saturating_add(ms);
         (self.physical_ms, self.logical) = (physical_ms, 0);
+    }
+
+    /// Whether the physical part stands still, and moves only when a millisecond has no timestamp left.
+    pub fn set_frozen(&mut self, frozen: bool) {
+        self.frozen = frozen;
     }
 
     /// Another member leads: it knows only what the old one has stored, and begins above that.
@@ -141,6 +149,17 @@ mod tests {
         }
         assert_eq!(oracle.draw(at(109), 1), Ok((100, 1)), "the clock has caught up");
         assert_eq!(oracle.draw(at(149), 1), Ok((100, 2)), "within the step");
+    }
+
+    #[test]
+    fn a_frozen_oracle_goes_on_without_the_clock() {
+        let mut oracle = Oracle::default();
+        oracle.set_frozen(true);
+        assert_eq!(oracle.draw(at(100), 1), Ok((100, 1)), "it begins somewhere");
+        assert_eq!(oracle.draw(at(90_000), 262_142), Ok((100, 262_143)));
+        assert_eq!(oracle.draw(at(90_000), 1), Ok((101, 1)));
+        oracle.set_frozen(false);
+        assert_eq!(oracle.draw(at(90_000), 1), Ok((90_000, 1)));
     }
 
     #[test]

@@ -159,6 +159,12 @@ impl Engine {
         }
     }
 
+    /// The version of the storage API.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        self.api
+    }
+
     /// Sets the version of the storage API. It is to be set before there is data.
     pub fn set_api(&mut self, api: Api) {
         self.api = api;

@@ -19,6 +19,7 @@ mod tests;
 use serde_json::Value;
 
 use super::{Asked, Pd};
+use crate::model::Api;
 pub(super) use rules::Rules;
 
 /// An answer.
@@ -90,10 +91,12 @@ impl<'a> Request<'a> {
 
 /// A store's own page: how it is configured.
 #[must_use]
-pub fn store_page(method: &str, target: &str) -> Page {
+pub fn store_page(method: &str, target: &str, api: Api) -> Page {
     match (method, target) {
         ("GET", "/config") => {
-            Page::value(200, &serde_json::json!({ "storage": { "api-version": 1, "enable-ttl": false } }))
+            let version = if api == Api::V2 { 2 } else { 1 };
+            let storage = serde_json::json!({ "api-version": version, "enable-ttl": api != Api::V1 });
+            Page::value(200, &serde_json::json!({ "storage": storage }))
         }
         ("GET", "/status") => Page::plain(200, ""),
         _ => Page::not_found(),
@@ -101,9 +104,17 @@ pub fn store_page(method: &str, target: &str) -> Page {
 }
 
 impl Pd {
+    /// From now on all HTTP requests fail with this status; `None`: they are answered again.
+    pub fn fail_http(&mut self, status: Option<u16>) {
+        self.http_failure = status;
+    }
+
     /// Answers an HTTP request. Members that do not lead answer for the one that does, as PD's pass requests on.
     pub fn http(&mut self, mut asked: Asked<'_>, request: Request<'_>) -> Page {
         self.tick(asked.topology, asked.now);
+        if let Some(status) = self.http_failure {
+            return Page::text(status, "out of order");
+        }
         let path = request.target.split_once('?').map_or(request.target, |(path, _)| path);
         let asked = &mut asked;
         match path.split('/').skip(1).filter(|part| !part.is_empty()).collect::<Vec<_>>().as_slice() {
