@@ -14,10 +14,10 @@ Runs a TiKV cluster in memory until Ctrl-C and prints its PD addresses on the fi
 
   --stores N      stores, 1 to 128 (default 1)
   --regions N     regions, 1 to 50000, spread over printable and binary keys (default: those of a new
-                  cluster, which end and begin at the bounds of the default keyspace)
+                  cluster, which begin where the keyspace DEFAULT begins and ends)
   --pd-members N  PD members, 1 to 128, the first leads (default 1)
   --pd-port P     port of the first PD member on 127.0.0.1 (default: any free one); --port is the same
-  --api-version V storage API of the stores: 1, 1ttl (raw values may have lifetimes) or 2 (default 1)
+  --api-version V storage API of the stores: 1, 1ttl (raw values may have lifetimes), or 2 for keyspaces (default 1)
   --help          this text
   --version       the version
 ";
@@ -106,7 +106,7 @@ fn start(options: Options) -> Result<Embedded, StartError> {
         .api_version(options.api);
     match options.regions {
         Some(regions) => builder.regions(regions).start(),
-        None => builder.default_keyspace().start(),
+        None => builder.keyspace_bounds().start(),
     }
 }
 

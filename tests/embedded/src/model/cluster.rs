@@ -404,7 +404,7 @@ impl Cluster {
     #[must_use]
     pub fn next_wake(&self) -> Option<Now> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.pd.next_due()).chain(self.engine.next_wake()).min()
+        timer.into_iter().chain(self.engine.next_wake()).chain(self.pd.next_due()).min()
     }
 
     /// Makes happen what was due by `now`.

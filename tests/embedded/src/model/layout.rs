@@ -66,8 +66,9 @@ impl Layout {
 // TiKV: components/raftstore/src/store/peer_storage.rs: RAFT_INIT_LOG_TERM
 const FIRST_TERM: u64 = 6;
 
-/// Where a new PD cuts the only region: at the bounds of its default keyspace, raw and transactional.
-// PD: pkg/keyspace/keyspace.go: Bootstrap, splitKeyspaceRegion
+/// Where the regions of a new cluster begin: at the bounds of its default keyspace, raw and transactional. A real one
+/// was met so: the keys of neither mode lie in its first region or its last.
+// PD: pkg/keyspace/util.go: MakeRegionBound
 #[must_use]
 pub fn default_keyspace() -> Vec<Bytes> {
     [b"r\0\0\0", b"r\0\0\x01", b"x\0\0\0", b"x\0\0\x01"].into_iter().map(|bound| key::encode(bound)).collect()

@@ -105,15 +105,16 @@ impl Builder {
         self
     }
 
-    /// Which version of the storage API the stores speak; version 1 without lifetimes of raw values by default. With version 2
-    /// regions begin where the keyspace `DEFAULT` begins and ends.
+    /// Which version of the storage API the stores speak; version 1 without lifetimes of raw values by default. With
+    /// version 2, for clients that use keyspaces, regions begin where the keyspace `DEFAULT` begins and ends.
     pub fn api_version(mut self, api: Api) -> Self {
         self.api = api;
         self
     }
 
-    /// Begins regions at the bounds of the default keyspace, raw and transactional, as a new PD does.
-    pub fn default_keyspace(mut self) -> Self {
+    /// Begins regions at the bounds of the keyspace `DEFAULT`, raw and transactional, as a new cluster does, also with API
+    /// version 1.
+    pub fn keyspace_bounds(mut self) -> Self {
         self.bounds.extend(layout::default_keyspace());
         self
     }

@@ -105,7 +105,9 @@ fn one(field: &FieldDescriptor, value: &Value, names: &mut Names) -> Json {
         Value::Message(message) => normal(message, names),
         Value::Bytes(bytes) => json!(names.bytes_out(bytes)),
         Value::EnumNumber(number) => match field.kind() {
-            Kind::Enum(kind) => kind.get_value(*number).map_or(json!(number), |value| json!(value.name())),
+            Kind::Enum(kind) => {
+                kind.get_value(*number).map_or_else(|| json!(number), |value| json!(value.name()))
+            }
             _ => json!(number),
         },
         Value::Bool(set) => json!(set),
@@ -129,7 +131,7 @@ fn abort(text: &str) -> Json {
         } else {
             ABORT.iter().copied().find(|name| rest.starts_with(name))
         };
-        let length = name.map_or(next.len_utf8(), str::len);
+        let length = name.map_or_else(|| next.len_utf8(), str::len);
         found.extend(name.filter(|name| !found.contains(name)));
         rest = &rest[length..];
     }

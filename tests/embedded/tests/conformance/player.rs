@@ -8,7 +8,7 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 use serde_json::{Map, Value as Json, json};
 use tikv_embedded::model::{
-    Answer, Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, Status, Token, key,
+    Answer, Call, Cluster, Command, Layout, Met, Now, Pd, Reply, Status, Token, key, layout::default_keyspace,
 };
 use tikv_proto::tikvpb::{BatchCommandsRequest, BatchCommandsResponse, batch_commands_response};
 
@@ -60,11 +60,11 @@ pub(crate) struct Player {
 
 impl Player {
     pub(crate) fn new() -> Self {
-        let mut layout = Layout::new(vec!["store:1".to_owned()], 1);
-        // PD cuts regions at the bounds of its default keyspace when a cluster begins.
-        layout.bounds = tikv_embedded::model::layout::default_keyspace();
-        let cluster = Cluster::new(layout.build(), Pd::new(7, Vec::<Member>::new(), 1));
         let now = Now::from_unix(Duration::from_secs(1_700_000_000));
+        let mut layout = Layout::new(vec!["store:1".to_owned()], 1);
+        // As a new cluster has them.
+        layout.bounds = default_keyspace();
+        let cluster = Cluster::new(layout.build(), Pd::new(7, Vec::new(), 1));
         let (replies, saved, open) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { cluster, now, replies, saved, open, high: 0, played: 0 }
     }
@@ -87,7 +87,7 @@ impl Player {
             let got = self.step(step, &mut names);
             if let Some(got) = got {
                 let mut here = Vec::new();
-                let want = strip(step.get("ans").unwrap_or(&json!({})));
+                let want = step.get("ans").map_or_else(|| json!({}), strip);
                 compare(&want, &got, String::new(), &mut here);
                 let rpc = step["rpc"].as_str().unwrap_or("join");
                 differs.extend(here.into_iter().map(|what| format!("step {} {rpc}: {what}", number + 1)));

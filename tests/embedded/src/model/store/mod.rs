@@ -143,10 +143,8 @@ struct Place<'a> {
     now: Now,
 }
 
-impl Engine {
-    /// An engine without data.
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for Engine {
+    fn default() -> Self {
         Self {
             columns: Columns::default(),
             max_ts: 0,
@@ -157,6 +155,14 @@ impl Engine {
             api: Api::V1,
             flashbacks: BTreeMap::new(),
         }
+    }
+}
+
+impl Engine {
+    /// An engine without data.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The version of the storage API.

@@ -49,7 +49,7 @@ impl Engine {
         if wish.force && keys.len() > 1 {
             return Err(TxnError::Other("a forced lock takes one key").into());
         }
-        if !(wish.only_if_exists && !wish.return_values)
+        if (wish.return_values || !wish.only_if_exists)
             && keys.iter().any(|key| wish.reads(key.must_be_absent))
         {
             self.raise_max_ts(wish.for_update_ts);

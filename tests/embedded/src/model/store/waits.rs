@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::{Context, LockInfo};
@@ -114,7 +113,7 @@ impl Waiter {
             holder,
             key_hash: self.key.key.hash(),
             key: self.key.key.user(),
-            tag: tag.unwrap_or_else(Bytes::new),
+            tag: tag.unwrap_or_default(),
         }
     }
 

@@ -171,7 +171,6 @@ fn a_rollback_takes_the_locks_it_knows_of_and_leaves_no_record() {
             keys: keys.iter().map(|key| owned(key)).collect(),
             start_version: 30,
             for_update_ts,
-            ..Default::default()
         };
         ask!(bench, PessimisticRollback, request)
     };
