@@ -48,7 +48,7 @@ async fn a_call_has_the_headers_of_grpc() {
     let seen = connect(&server.address).await.unary(PATH, Bytes::new()).await.unwrap();
     let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
-        "POST http://{}{PATH} te=trailers type=application/grpc agent=tikv-client-tokio/{version}",
+        "POST http://{}{PATH} te=trailers type=application/grpc agent=tikv-client/{version}",
         server.address
     );
     assert_eq!(seen, expected);

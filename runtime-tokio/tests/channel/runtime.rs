@@ -149,7 +149,7 @@ fn after_the_runtime_has_ended_nothing_panics() {
     assert!(poll(&mut late).is_pending());
     block_on(runtime.sleep_until(Instant(0)));
 
-    let ended = "the tokio runtime has ended";
+    let ended = "the runtime has ended";
     assert_fault(&block_on(connecting).unwrap_err(), Unreachable, &address, ended);
     assert_fault(&block_on(unary).unwrap_err(), Unreachable, &address, ended);
     assert_fault(&block_on(next(&mut *used)).unwrap().unwrap_err(), Lost, &address, ended);
