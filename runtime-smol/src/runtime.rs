@@ -7,7 +7,7 @@ use smol::Executor;
 use tikv_client_core::client::{BoxFuture, Channel, Clock, ConnectOptions, Runtime};
 use tikv_client_core::machine::{Address, TransportFault};
 use tikv_client_core::types::{Instant, WallTime};
-use tikv_client_runtime::{OwnThread, on_own_thread};
+use tikv_client_runtime::{OwnThread, on_own_thread, unreachable};
 
 use crate::host::Host;
 
@@ -28,6 +28,12 @@ enum Tasks {
     Global,
     /// Weak, for the tasks on it hold this.
     Of(Weak<Executor<'static>>),
+}
+
+impl Tasks {
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Of(executor) if executor.strong_count() == 0)
+    }
 }
 
 impl Smol {
@@ -96,6 +102,11 @@ impl Runtime for Smol {
         to: Address,
         options: &ConnectOptions,
     ) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>> {
-        self.host.connect(Arc::new(self.clone()), to, options.clone())
+        let executor = self.executor.clone();
+        let connecting = self.host.connect(Arc::new(self.clone()), Arc::clone(&to), options.clone());
+        Box::pin(async move {
+            // The socket would come, and then nobody would read it.
+            if executor.is_gone() { Err(unreachable(&to, "the runtime has ended")) } else { connecting.await }
+        })
     }
 }

@@ -54,10 +54,8 @@ impl Future for Released {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(|never| match never {
-            Ok(never) => match never {},
-            Err(oneshot::Canceled) => (),
-        })
+        // Nothing can be sent, so this is the sender's end.
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 
