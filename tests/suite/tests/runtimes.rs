@@ -80,11 +80,17 @@ pub(crate) use on_each_carrier;
 pub(crate) struct Rt {
     runtime: Arc<dyn Runtime>,
     tasks: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// The client's tasks run on the test's own thread, so none does between two of the test's awaits.
+    pub(crate) one_thread: bool,
 }
 
 impl Rt {
     fn new(runtime: impl Runtime, tasks: impl Fn() -> usize + Send + Sync + 'static) -> Self {
-        Self { runtime: Arc::new(runtime), tasks: Arc::new(tasks) }
+        Self { runtime: Arc::new(runtime), tasks: Arc::new(tasks), one_thread: false }
+    }
+
+    fn of_one_thread(self) -> Self {
+        Self { one_thread: true, ..self }
     }
 
     /// The runtime, as a client is given it.
@@ -127,23 +133,22 @@ impl<T: 'static> Future for Task<T> {
     }
 }
 
-fn on_one_of_tokio<F: Future<Output = ()>>(tokio: &tokio::runtime::Runtime, test: impl FnOnce(Rt) -> F) {
+/// A runtime of tokio's, as tests know it.
+fn rt_of(tokio: &tokio::runtime::Runtime) -> Rt {
     let metrics = tokio.metrics();
-    let rt = Rt::new(Tokio::new(tokio.handle().clone()), move || metrics.num_alive_tasks());
-    tokio.block_on(test(rt));
+    Rt::new(Tokio::new(tokio.handle().clone()), move || metrics.num_alive_tasks())
 }
 
 /// Runs a test on tokio with worker threads.
 pub(crate) fn on_tokio<F: Future<Output = ()>>(test: impl FnOnce(Rt) -> F) {
-    on_one_of_tokio(
-        &tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
-        test,
-    );
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    tokio.block_on(test(rt_of(&tokio)));
 }
 
 /// Runs a test on tokio with nothing but the test's thread.
 pub(crate) fn on_tokio_current_thread<F: Future<Output = ()>>(test: impl FnOnce(Rt) -> F) {
-    on_one_of_tokio(&tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(), test);
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(test(rt_of(&tokio).of_one_thread()));
 }
 
 /// Runs a test on an executor of smol's, on the test's thread.
@@ -157,7 +162,7 @@ pub(crate) fn on_smol<F: Future<Output = ()>>(test: impl FnOnce(Rt) -> F) {
         let idle = weak.upgrade().is_none_or(|executor| executor.is_empty());
         if idle { 0 } else { alive.load(Ordering::Relaxed).max(1) }
     };
-    smol::block_on(executor.run(test(Rt::new(counted, tasks))));
+    smol::block_on(executor.run(test(Rt::new(counted, tasks).of_one_thread())));
 }
 
 /// Runs a test on async-std's executor.
@@ -178,8 +183,7 @@ impl Carrier {
     pub(crate) fn tokio() -> Self {
         let tokio =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let metrics = tokio.metrics();
-        let rt = Rt::new(Tokio::new(tokio.handle().clone()), move || metrics.num_alive_tasks());
+        let rt = rt_of(&tokio);
         Self { rt, end: Some(Box::new(move || drop(tokio))) }
     }
 

@@ -1,7 +1,7 @@
 //! A runtime from nothing but the standard library: one thread, channels, and the model's doors in the place of sockets.
 //!
-//! It shows what a third runtime takes. The thread owns every task and every timer; whoever spawns, sleeps or wakes sends
-//! it a message. A channel calls the model behind its lock, and has the answer at once.
+//! It shows what a third runtime takes. The thread owns all tasks and timers; whoever spawns, sleeps or wakes tells it so. A
+//! channel calls the model behind its lock, and has the answer at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -39,8 +39,7 @@ pub(crate) struct Threads {
 impl Threads {
     /// Starts the thread.
     pub(crate) fn start(model: Model) -> (Self, JoinHandle<()>) {
-        let (tell, told) = channel();
-        let start = std::time::Instant::now();
+        let ((tell, told), start) = (channel(), std::time::Instant::now());
         let thread =
             Thread { start, told, tell: tell.clone(), tasks: BTreeMap::new(), timers: BTreeMap::new() };
         (Self { start, tell, model: Arc::new(model) }, std::thread::spawn(move || thread.run()))
@@ -77,10 +76,13 @@ impl Runtime for Threads {
         to: Address,
         _options: &ConnectOptions,
     ) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>> {
-        let door =
-            self.model.at(&to).map(|node| Door { model: Arc::clone(&self.model), node, address: to.clone() });
+        let door = self.model.at(&to).map(|node| Door {
+            model: Arc::clone(&self.model),
+            node,
+            address: Arc::clone(&to),
+        });
         Box::pin(async move {
-            let nobody = || TransportFault::new(TransportClass::Unreachable, format!("{to}: nobody listens"));
+            let nobody = || TransportFault::new(TransportClass::Unreachable, format!("{to}: nobody"));
             Ok(Box::new(door.ok_or_else(nobody)?) as Box<dyn Channel>)
         })
     }
@@ -137,22 +139,7 @@ struct Thread {
 impl Thread {
     fn run(mut self) {
         for number in 0.. {
-            let told = loop {
-                let now = Instant(0) + self.start.elapsed();
-                match self.timers.first_entry() {
-                    Some(timer) if timer.key().0 <= now => timer.remove().wake(),
-                    Some(timer) => match self.told.recv_timeout(timer.key().0.since(now)) {
-                        Ok(told) => break told,
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => return,
-                    },
-                    None => match self.told.recv() {
-                        Ok(told) => break told,
-                        Err(_) => return,
-                    },
-                }
-            };
-            match told {
+            match self.next() {
                 Told::Spawn(task) => {
                     let waker = Arc::new(WakeTask { id: number, tell: self.tell.clone() });
                     self.tasks.insert(number, (task, waker.into()));
@@ -161,6 +148,25 @@ impl Thread {
                 Told::Wake(id) => self.poll(id),
                 Told::Sleep(at, waker) => drop(self.timers.insert((at, number), waker)),
                 Told::End => return,
+            }
+        }
+    }
+
+    /// What the thread is told next; meanwhile it wakes sleepers.
+    fn next(&mut self) -> Told {
+        loop {
+            let now = Instant(0) + self.start.elapsed();
+            let told = match self.timers.first_entry() {
+                Some(timer) if timer.key().0 <= now => {
+                    timer.remove().wake();
+                    continue;
+                }
+                Some(timer) => self.told.recv_timeout(timer.key().0.since(now)),
+                None => self.told.recv().map_err(RecvTimeoutError::from),
+            };
+            // This end holds a sender, too: all that comes instead of a message is a time.
+            if let Ok(told) = told {
+                return told;
             }
         }
     }
@@ -183,8 +189,8 @@ impl Model {
     pub(crate) fn new(bounds: Vec<Bytes>) -> Self {
         let mut layout = Layout::new((1..=3).map(|store| format!("store:{store}")).collect(), 3);
         layout.bounds = bounds;
-        let member = Member::new(1, "pd-1", "http://pd:1");
-        Self(Mutex::new(Cluster::new(layout.build(), Pd::new(7, vec![member], 3))))
+        let pd = Pd::new(7, vec![Member::new(1, "pd-1", "http://pd:1")], 3);
+        Self(Mutex::new(Cluster::new(layout.build(), pd)))
     }
 
     fn at(&self, address: &str) -> Option<Node> {
@@ -211,41 +217,38 @@ struct Door {
 }
 
 impl Door {
-    fn fault(&self, class: TransportClass, what: &str) -> TransportFault {
-        TransportFault::new(class, format!("{}: {what}", self.address))
+    fn failed(&self, status: &Status) -> TransportFault {
+        let class = TransportClass::Rejected(status.code as u8);
+        TransportFault::new(class, format!("{}: {}", self.address, status.message))
     }
 
-    /// Makes a call; `None` when its answer never comes.
-    fn call(&self, path: &'static str, body: Bytes) -> Option<Result<Bytes, TransportFault>> {
+    /// Makes a call.
+    fn call(&self, path: &'static str, body: Bytes) -> Result<Bytes, TransportFault> {
         let call = match self.node {
-            Node::Store(store) => match Command::decode(path, body) {
-                Ok(command) => Call::Store { store, command: Box::new(command) },
-                Err(status) => return Some(Err(self.fault(TransportClass::Rejected(12), &status.message))),
-            },
+            Node::Store(store) => {
+                let command = Command::decode(path, body).map_err(|status| self.failed(&status))?;
+                Call::Store { store, command: Box::new(command) }
+            }
             _ => Call::Pd { member: 0, follower_may: false, path, body },
         };
         match self.model.call(call) {
-            Reply::Store(answer) => Some(Ok(answer.encode())),
-            Reply::Bytes(answer) => Some(Ok(answer)),
-            Reply::Fail(status) => {
-                Some(Err(self.fault(TransportClass::Rejected(status.code as u8), &status.message)))
-            }
-            Reply::Lost => None,
-            _ => Some(Err(self.fault(TransportClass::Lost, "broken off"))),
+            Reply::Store(answer) => Ok(answer.encode()),
+            Reply::Bytes(answer) => Ok(answer),
+            Reply::Fail(status) => Err(self.failed(&status)),
+            // Only fault rules make the model silent, or break calls off, and nobody orders any here.
+            other => panic!("{other:?}"),
         }
     }
 
     /// Runs a frame of commands.
     fn frame(&self, store: u64, frame: Bytes) -> Result<Bytes, TransportFault> {
-        let broken =
-            |status: Status| self.fault(TransportClass::Rejected(status.code as u8), &status.message);
+        let failed = |status| self.failed(&status);
         let mut answers = Answers::new(0);
-        for asked in commands(frame).map_err(broken)? {
-            let (id, Some(command)) = asked.map_err(broken)? else { continue };
-            let Reply::Store(answer) = self.model.call(Call::Store { store, command }) else {
-                return Err(self.fault(TransportClass::Lost, "broken off"));
-            };
-            if let Answer::Batched(answer) = *answer {
+        for asked in commands(frame).map_err(failed)? {
+            let (id, Some(command)) = asked.map_err(failed)? else { continue };
+            if let Reply::Store(answer) = self.model.call(Call::Store { store, command })
+                && let Answer::Batched(answer) = *answer
+            {
                 answers.push(id, Some(answer));
             }
         }
@@ -256,12 +259,7 @@ impl Door {
 impl Channel for Door {
     fn unary(&self, path: &'static str, body: Bytes) -> BoxFuture<Result<Bytes, TransportFault>> {
         let door = self.clone();
-        Box::pin(async move {
-            match door.call(path, body) {
-                Some(answer) => answer,
-                None => std::future::pending().await,
-            }
-        })
+        Box::pin(async move { door.call(path, body) })
     }
 
     fn stream(&self, path: &'static str) -> Box<dyn ByteStream> {
@@ -284,9 +282,9 @@ impl ByteStream for Stream {
     }
 
     fn send(&mut self, message: Bytes) {
-        self.answers.extend(match self.door.node {
+        self.answers.push_back(match self.door.node {
             Node::Store(store) if self.path == methods::tikv::BATCH_COMMANDS => {
-                Some(self.door.frame(store, message))
+                self.door.frame(store, message)
             }
             _ => self.door.call(self.path, message),
         });

@@ -194,7 +194,7 @@ async fn too_many_calls_at_once_are_refused_not_queued_for_ever(rt: Rt) {
     config.max_waiting = 8;
     let busy = client_with(&cluster, config).await;
     let calls: Vec<_> = (0..200).map(|_| busy.raw().get("m")).collect();
-    // None of the client's tasks runs before all calls were made: this runtime has one thread.
+    // On one thread none of the client's tasks runs before all calls were made; on more, they take some meanwhile.
     let mut waiting: Vec<_> = calls.into_iter().map(|call| Box::pin(call.into_future())).collect();
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let refused = waiting.iter_mut().filter_map(|call| match call.as_mut().poll(&mut cx) {
@@ -202,7 +202,7 @@ async fn too_many_calls_at_once_are_refused_not_queued_for_ever(rt: Rt) {
         std::task::Poll::Ready(Ok(_)) | std::task::Poll::Pending => None,
     });
     let refused: Vec<Error> = refused.collect();
-    assert_eq!(refused.len(), 192);
+    assert!(if rt.one_thread { refused.len() == 192 } else { (1..=192).contains(&refused.len()) });
     assert!(refused.iter().all(|error| matches!(error, Error::Overloaded { .. })), "{:?}", refused[0]);
     assert_eq!(refused[0].kind(), ErrorKind::Retry);
     drop(waiting);
