@@ -22,14 +22,13 @@
 //! With neither, plain connections work and asking for TLS is refused with a text that says so. Which of the two is used
 //! is never taken from the process's default.
 
-mod channel;
 mod runtime;
-mod tls;
 
 use std::sync::Arc;
 
 pub use runtime::{NoRuntime, Tokio};
 pub use tikv_client_core::*;
+pub use tikv_client_runtime::Wait;
 
 use client::Client;
 use config::Config;
@@ -54,6 +53,38 @@ pub async fn connect(
     })?;
     let endpoints: Vec<_> = endpoints.into_iter().collect();
     Client::connect(Arc::new(runtime), &endpoints, config).await
+}
+
+/// Connects to the cluster whose PD members have `endpoints` (`host:port`) from a program without a runtime, and blocks
+/// until that is done. The client brings a thread of its own, which ends with it and its calls; those block by
+/// [`wait`](Wait::wait).
+///
+/// ```no_run
+/// use tikv_client_tokio::{Wait, config::Config, error::Error};
+///
+/// fn main() -> Result<(), Error> {
+///     let client = tikv_client_tokio::connect_blocking(["127.0.0.1:2379"], Config::default())?;
+///     client.raw().put("greeting", "hello").wait()?;
+///     client.close(std::time::Duration::from_secs(1)).wait();
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// Those of [`Client::connect`], and [`Error::Transport`] when the thread cannot be had.
+///
+/// # Deadlock
+/// Not for use in a task: see [`Wait::wait`].
+pub fn connect_blocking(
+    endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+    config: Config,
+) -> Result<Client, Error> {
+    let runtime = Tokio::on_own_thread().map_err(|error| Error::Transport {
+        operation: "connect",
+        fault: TransportFault::new(TransportClass::Unreachable, format!("no thread for the client: {error}")),
+    })?;
+    let endpoints: Vec<_> = endpoints.into_iter().collect();
+    Client::connect(Arc::new(runtime), &endpoints, config).wait()
 }
 
 /// The README's program compiles.

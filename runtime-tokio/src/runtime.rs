@@ -4,19 +4,22 @@
 //! future here is only that task's result: so it can be polled by another executor, and after the runtime has ended
 //! nothing panics.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tikv_client_core::client::{BoxFuture, Channel, Clock, ConnectOptions, Runtime};
-use tikv_client_core::machine::{Address, TransportClass, TransportFault};
+use tikv_client_core::config::Security;
+use tikv_client_core::machine::{Address, TransportFault};
 use tikv_client_core::types::{Instant, WallTime};
-use tokio::runtime::Handle;
+#[cfg(feature = "__tls")]
+use tikv_client_runtime::Tls;
+use tikv_client_runtime::{Carrier, DialError, OwnThread, TlsError, on_own_thread, unreachable};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinError, JoinHandle};
-
-use crate::channel;
-use crate::tls::Tls;
 
 /// There is no tokio runtime where one was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,14 +37,40 @@ pub struct Tokio {
     /// Tokio's instant and not the standard library's: a paused clock (`tokio::time::pause`) then stops both `now` and
     /// sleeps.
     start: tokio::time::Instant,
+    #[cfg(feature = "__tls")]
     tls: Arc<Tls>,
+    /// The thread of a runtime that is this client's own; it ends with the last of these.
+    _thread: Option<Arc<OwnThread>>,
 }
 
 impl Tokio {
     /// The runtime behind `handle`. The clock starts now.
     #[must_use]
     pub fn new(handle: Handle) -> Self {
-        Self { handle, start: tokio::time::Instant::now(), tls: Arc::default() }
+        Self {
+            handle,
+            start: tokio::time::Instant::now(),
+            #[cfg(feature = "__tls")]
+            tls: Arc::default(),
+            _thread: None,
+        }
+    }
+
+    /// A current-thread runtime on a thread of its own, which ends when the last clone of this is gone: so with the
+    /// client, its calls and its connections.
+    ///
+    /// # Errors
+    /// The thread or the runtime's drivers could not be had.
+    pub fn on_own_thread() -> io::Result<Self> {
+        let (handle, thread) = on_own_thread(|hand, released| {
+            let tokio = Builder::new_current_thread().enable_all().build()?;
+            hand(tokio.handle().clone());
+            tokio.block_on(released);
+            // A name that is being looked up is not waited for.
+            tokio.shutdown_background();
+            Ok(())
+        })?;
+        Ok(Self { _thread: Some(Arc::new(thread)), ..Self::new(handle) })
     }
 
     /// The runtime that this is called in.
@@ -65,9 +94,7 @@ impl Clock for Tokio {
     }
 
     fn wall(&self) -> WallTime {
-        // A host whose clock is before 1970 is as good as one at 1970.
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        tikv_client_runtime::wall()
     }
 }
 
@@ -98,15 +125,37 @@ impl Runtime for Tokio {
         to: Address,
         options: &ConnectOptions,
     ) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>> {
-        let (handle, options, tls) = (self.handle.clone(), options.clone(), Arc::clone(&self.tls));
+        let (this, options) = (self.clone(), options.clone());
         Box::pin(async move {
-            let connecting = channel::connect(Arc::clone(&to), options, tls);
+            let handle = this.handle.clone();
+            let dial = this.clone().dial(Arc::clone(&to), options.security.clone());
+            let connecting = tikv_client_runtime::connect(Arc::new(this), Arc::clone(&to), options, dial);
             match Task(handle.spawn(connecting)).await {
                 Ok(Ok(channel)) => Ok(Box::new(channel) as Box<dyn Channel>),
                 Ok(Err(fault)) => Err(fault),
                 Err(error) => Err(ended(&to, error)),
             }
         })
+    }
+}
+
+impl Tokio {
+    async fn dial(self, to: Address, security: Security) -> Result<Pin<Box<dyn Carrier>>, DialError> {
+        let socket = TcpStream::connect(&*to).await?;
+        // Frames are written whole, and an answer is waited for: there is nothing to gather.
+        socket.set_nodelay(true)?;
+        match security {
+            Security::Plain => Ok(Box::pin(socket)),
+            #[cfg(feature = "__tls")]
+            Security::Tls(wanted) => {
+                let (config, name) = self.tls.prepare(&to, &wanted)?;
+                let secured = tokio_rustls::TlsConnector::from(config).connect(name, socket).await;
+                Ok(Box::pin(secured.map_err(TlsError::Handshake)?))
+            }
+            #[cfg(not(feature = "__tls"))]
+            Security::Tls(_) => Err(TlsError::NotBuilt.into()),
+            other => Err(format!("this runtime does not know {other:?}").into()),
+        }
     }
 }
 
@@ -117,9 +166,9 @@ fn ended(to: &Address, error: JoinError) -> TransportFault {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("connecting panicked").to_owned()
     } else {
-        "the tokio runtime has ended".to_owned()
+        "the runtime has ended".to_owned()
     };
-    TransportFault::new(TransportClass::Unreachable, format!("{to}: {why}"))
+    unreachable(to, &why)
 }
 
 /// A task that ends when nobody waits for it.

@@ -2,21 +2,21 @@
 //! carries the client. Nothing hangs, nothing panics, and the client answers as before.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tikv_client_tokio::Tokio;
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::{Error, ErrorKind};
-use tikv_client_tokio::machine::Interrupt;
-use tikv_client_tokio::raw::RawClient;
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::{Error, ErrorKind};
+use tikv_client_core::machine::Interrupt;
+use tikv_client_core::raw::RawClient;
+use tikv_client_tokio::Wait;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
-use crate::fixture::{a_key_of_each_region, client, in_time, keys, raw_cluster};
+use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, sleep, yield_now};
+use crate::runtimes::{Carrier, Rt, on_each_carrier, on_each_runtime};
 
 /// Polls `call` at most `polls` times, letting the client's tasks go on in between, then drops it. Whether it was over.
 async fn dropped_after<T>(polls: usize, call: impl IntoFuture<Output = T>) -> bool {
@@ -27,19 +27,19 @@ async fn dropped_after<T>(polls: usize, call: impl IntoFuture<Output = T>) -> bo
             return true;
         }
         // The client's tasks, and the cluster's thread, may bring the next completion.
-        tokio::time::sleep(Duration::from_micros(100)).await;
+        sleep(Duration::from_micros(100)).await;
     }
     false
 }
 
 /// Drops the call that `make` makes after 0, 1, 2, ... polls, on a client that knows no region, until it is over by itself.
 /// What comes after it works.
-async fn at_every_point<F>(make: impl Fn(RawClient) -> F)
+async fn at_every_point<F>(rt: &Rt, make: impl Fn(RawClient) -> F)
 where
     F: IntoFuture,
 {
     const MOST: usize = 2_000;
-    let cluster = raw_cluster();
+    let cluster = rt.raw_cluster();
     for polls in 0..MOST {
         // Every other client is new: it has neither regions nor streams, so the call has more points to be dropped at.
         let fresh = client(&cluster).await;
@@ -54,31 +54,31 @@ where
     panic!("not over after {MOST} polls");
 }
 
-#[tokio::test]
-async fn a_get_can_be_dropped_at_every_point() {
-    at_every_point(|raw| raw.get("m")).await;
+#[apply(on_each_runtime)]
+async fn a_get_can_be_dropped_at_every_point(rt: Rt) {
+    at_every_point(&rt, |raw| raw.get("m")).await;
 }
 
-#[tokio::test]
-async fn a_batch_put_can_be_dropped_at_every_point() {
-    at_every_point(|raw| raw.batch_put(a_key_of_each_region().into_iter().map(|key| (key, "v")))).await;
+#[apply(on_each_runtime)]
+async fn a_batch_put_can_be_dropped_at_every_point(rt: Rt) {
+    at_every_point(&rt, |raw| raw.batch_put(a_key_of_each_region().into_iter().map(|key| (key, "v")))).await;
 }
 
-#[tokio::test]
-async fn a_scan_can_be_dropped_at_every_point() {
-    at_every_point(|raw| raw.scan(.., 100)).await;
+#[apply(on_each_runtime)]
+async fn a_scan_can_be_dropped_at_every_point(rt: Rt) {
+    at_every_point(&rt, |raw| raw.scan(.., 100)).await;
 }
 
-#[tokio::test]
-async fn a_delete_range_can_be_dropped_at_every_point() {
-    at_every_point(|raw| raw.delete_range("c".."r")).await;
+#[apply(on_each_runtime)]
+async fn a_delete_range_can_be_dropped_at_every_point(rt: Rt) {
+    at_every_point(&rt, |raw| raw.delete_range("c".."r")).await;
 }
 
-#[tokio::test]
-async fn connecting_can_be_dropped_at_every_point() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn connecting_can_be_dropped_at_every_point(rt: Rt) {
+    let cluster = rt.raw_cluster();
     for polls in 0..200 {
-        let connecting = tikv_client_tokio::connect(cluster.pd_addresses(), Config::default());
+        let connecting = rt.connect(cluster.pd_addresses(), Config::default());
         if dropped_after(polls, connecting).await {
             return;
         }
@@ -86,9 +86,9 @@ async fn connecting_can_be_dropped_at_every_point() {
     panic!("it never connected");
 }
 
-#[tokio::test]
-async fn ten_thousand_dropped_calls_leave_nothing_behind() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn ten_thousand_dropped_calls_leave_nothing_behind(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     let raw = client.raw();
     raw.batch_put(a_key_of_each_region().into_iter().map(|key| (key, "v"))).await.unwrap();
@@ -98,7 +98,7 @@ async fn ten_thousand_dropped_calls_leave_nothing_behind() {
         for call in calls {
             assert!(!dropped_now(call));
         }
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     drop(held);
     assert_eq!(in_time(raw.get("m1")).await.unwrap().unwrap(), "v");
@@ -112,42 +112,18 @@ fn dropped_now(call: impl Future) -> bool {
     pin!(call).poll(&mut cx).is_ready()
 }
 
-/// A runtime of its own for the client, which the test can end.
-fn carrier() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
-fn connected(carrier: &tokio::runtime::Runtime, cluster: &Embedded) -> Client {
-    let runtime = Arc::new(Tokio::new(carrier.handle().clone()));
-    let addresses = cluster.pd_addresses();
-    carrier.block_on(Client::connect(runtime, &addresses, Config::default())).unwrap()
+fn connected(carrier: &Carrier, cluster: &Cluster) -> Client {
+    in_time(carrier.rt.connect(cluster.pd_addresses(), Config::default())).wait().unwrap()
 }
 
 /// Awaits a call on this plain thread, where there is no executor.
 fn parked<T>(call: impl IntoFuture<Output = T>) -> T {
-    struct Unpark(thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(thread::current())).into();
-    let mut cx = Context::from_waker(&waker);
-    let mut call = pin!(call.into_future());
-    let end = std::time::Instant::now() + crate::fixture::PATIENCE;
-    loop {
-        if let Poll::Ready(output) = call.as_mut().poll(&mut cx) {
-            return output;
-        }
-        assert!(std::time::Instant::now() < end, "it hangs");
-        thread::park_timeout(Duration::from_secs(1));
-    }
+    in_time(call).wait()
 }
 
-#[test]
-fn calls_can_be_made_and_dropped_on_a_plain_thread() {
-    let cluster = raw_cluster();
-    let carrier = carrier();
+#[apply(on_each_carrier)]
+fn calls_can_be_made_and_dropped_on_a_plain_thread(carrier: Carrier) {
+    let cluster = carrier.rt.raw_cluster();
     let client = connected(&carrier, &cluster);
     let raw = client.raw();
     parked(raw.put("m", "v")).unwrap();
@@ -173,10 +149,9 @@ fn closed<T: std::fmt::Debug>(ended: Result<T, Error>) {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
-#[test]
-fn after_the_runtime_s_end_calls_end_as_closed_and_can_be_dropped() {
-    let cluster = raw_cluster();
-    let carrier = carrier();
+#[apply(on_each_carrier)]
+fn after_the_runtime_s_end_calls_end_as_closed_and_can_be_dropped(carrier: Carrier) {
+    let cluster = carrier.rt.raw_cluster();
     let client = connected(&carrier, &cluster);
     let raw = client.raw();
     parked(raw.batch_put(a_key_of_each_region().into_iter().map(|key| (key, "v")))).unwrap();
@@ -201,10 +176,9 @@ fn after_the_runtime_s_end_calls_end_as_closed_and_can_be_dropped() {
     assert_eq!(parked(client.close(Duration::from_secs(5))), 0);
 }
 
-#[test]
-fn a_cancelled_batch_did_all_or_some_and_its_successor_does_all() {
-    let cluster = raw_cluster();
-    let carrier = carrier();
+#[apply(on_each_carrier)]
+fn a_cancelled_batch_did_all_or_some_and_its_successor_does_all(carrier: Carrier) {
+    let cluster = carrier.rt.raw_cluster();
     let client = connected(&carrier, &cluster);
     let raw = client.raw();
     let all = || a_key_of_each_region().into_iter().map(|key| (key, "v"));

@@ -1,13 +1,20 @@
-//! Clusters and clients of the tests. Nothing here but the test attribute and this file knows which runtime runs them.
+//! Clusters and clients of the tests, and how they wait. A test's clients run on its runtime; its own timers are smol's, which
+//! any executor can poll.
 
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::Error;
-use tikv_client_tokio::txn::CommitInfo;
-use tikv_client_tokio::types::{Key, KvPair};
-use tikv_embedded::Embedded;
+use smol::Timer;
+use smol::future::or;
+pub(crate) use smol::future::{poll_once, yield_now};
+use tikv_client_core::client::Client;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::Error;
+use tikv_client_core::txn::CommitInfo;
+use tikv_client_core::types::{Key, KvPair};
+use tikv_embedded::{Builder, Embedded};
+
+use crate::runtimes::Rt;
 
 /// Where regions begin in most tests: eight of them, seven with letters.
 pub(crate) const BOUNDS: [&str; 7] = ["b", "d", "f", "h", "k", "p", "t"];
@@ -15,29 +22,60 @@ pub(crate) const BOUNDS: [&str; 7] = ["b", "d", "f", "h", "k", "p", "t"];
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Three stores, and eight regions of raw keys.
-pub(crate) fn raw_cluster() -> Embedded {
-    Embedded::builder().stores(3).raw_split_keys(BOUNDS).start().unwrap()
+/// A running cluster, and the runtime of the clients that connect to it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    embedded: Embedded,
+    pub(crate) rt: Rt,
 }
 
-/// Three stores, and eight regions of transactional keys.
-pub(crate) fn txn_cluster() -> Embedded {
-    Embedded::builder().stores(3).split_keys(BOUNDS).start().unwrap()
+impl Deref for Cluster {
+    type Target = Embedded;
+
+    fn deref(&self) -> &Embedded {
+        &self.embedded
+    }
+}
+
+impl Rt {
+    /// Starts a cluster.
+    pub(crate) fn start(&self, builder: Builder) -> Cluster {
+        Cluster { embedded: builder.start().unwrap(), rt: self.clone() }
+    }
+
+    /// Three stores, and eight regions of raw keys.
+    pub(crate) fn raw_cluster(&self) -> Cluster {
+        self.start(Embedded::builder().stores(3).raw_split_keys(BOUNDS))
+    }
+
+    /// Three stores, and eight regions of transactional keys.
+    pub(crate) fn txn_cluster(&self) -> Cluster {
+        self.start(Embedded::builder().stores(3).split_keys(BOUNDS))
+    }
+
+    /// Connects to addresses that may be none.
+    pub(crate) async fn connect(&self, addresses: Vec<String>, config: Config) -> Result<Client, Error> {
+        Client::connect(self.runtime(), &addresses, config).await
+    }
+
+    /// Waits until no task of this runtime is left; the test's own body is not counted as one.
+    pub(crate) async fn no_tasks(&self) {
+        let end = Instant::now() + PATIENCE;
+        while self.tasks() > 0 {
+            assert!(Instant::now() < end, "{} tasks are left", self.tasks());
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 /// Connects with the default configuration.
-pub(crate) async fn client(cluster: &Embedded) -> Client {
+pub(crate) async fn client(cluster: &Cluster) -> Client {
     client_with(cluster, Config::default()).await
 }
 
 /// Connects with a configuration.
-pub(crate) async fn client_with(cluster: &Embedded, config: Config) -> Client {
-    connect(cluster.pd_addresses(), config).await.unwrap()
-}
-
-/// Connects to addresses that may be none.
-pub(crate) async fn connect(addresses: Vec<String>, config: Config) -> Result<Client, Error> {
-    tikv_client_tokio::connect(addresses, config).await
+pub(crate) async fn client_with(cluster: &Cluster, config: Config) -> Client {
+    cluster.rt.connect(cluster.pd_addresses(), config).await.unwrap()
 }
 
 /// A configuration whose calls end soon.
@@ -60,7 +98,21 @@ pub(crate) async fn within<T>(deadline: Duration, call: impl IntoFuture<Output =
 
 /// Awaits `call`, which must not hang.
 pub(crate) async fn in_time<T>(call: impl IntoFuture<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, call.into_future()).await.expect("it hangs")
+    timeout(PATIENCE, call).await.expect("it hangs")
+}
+
+/// Awaits `call`; `None` when it is not over in time.
+pub(crate) async fn timeout<T>(time: Duration, call: impl IntoFuture<Output = T>) -> Option<T> {
+    or(async { Some(call.into_future().await) }, async {
+        sleep(time).await;
+        None
+    })
+    .await
+}
+
+/// Waits for some time.
+pub(crate) async fn sleep(time: Duration) {
+    Timer::after(time).await;
 }
 
 /// The pairs as text.

@@ -1,6 +1,8 @@
 //! The client over real gRPC against the embedded cluster: what its callers are promised, a module a subject.
 //!
-//! * `fixture`: clusters and clients of the tests, and how they wait;
+//! * `runtimes`: what they run on: each test once for each runtime; `fixture`: their clusters and clients, and how they wait;
+//! * `anywhere`: the core part, which needs no control of the cluster: also on a real one, also blocking, also without sockets;
+//! * `channel`: time, tasks and connections, without a client, against servers that misbehave;
 //! * `raw`: raw calls, their order, limits and ranges, and random histories held against a map;
 //! * `routing`: regions that split and move, stores that go, come back and move, and every region error;
 //! * `faults`: bad input, and clusters that are not there or go away: typed errors, in time;
@@ -11,11 +13,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test, and what helps it, panics to fail")]
 
+mod anywhere;
+mod channel;
 mod drop_safety;
 mod faults;
 mod fixture;
 mod life;
 mod raw;
 mod routing;
+mod runtimes;
 mod trace;
 mod txn;

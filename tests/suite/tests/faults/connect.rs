@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::error::{Error, ErrorKind, ServiceError};
-use tikv_client_tokio::types::ClusterId;
+use macro_rules_attribute::apply;
+use smol::io::AsyncWriteExt;
+use tikv_client_core::client::Client;
+use tikv_client_core::error::{Error, ErrorKind, ServiceError};
+use tikv_client_core::types::ClusterId;
 use tikv_embedded::Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
-use crate::fixture::{connect, hasty, in_time, within};
+use crate::fixture::{Cluster, hasty, in_time, within};
+use crate::runtimes::{Rt, on_each_runtime};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 
-async fn refused(addresses: &[&str]) -> Error {
+async fn refused(rt: &Rt, addresses: &[&str]) -> Error {
     let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
-    within(DEADLINE, connect(addresses, hasty(DEADLINE))).await.unwrap_err()
+    within(DEADLINE, rt.connect(addresses, hasty(DEADLINE))).await.unwrap_err()
 }
 
 /// An address where nobody listens.
@@ -23,22 +26,22 @@ fn nowhere() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-#[tokio::test]
-async fn without_addresses_there_is_no_client() {
-    let error = refused(&[]).await;
+#[apply(on_each_runtime)]
+async fn without_addresses_there_is_no_client(rt: Rt) {
+    let error = refused(&rt, &[]).await;
     assert!(matches!(error, Error::Service(ServiceError::NoAddress)), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
-#[tokio::test]
-async fn what_is_no_address_is_named_and_refused_without_a_try() {
-    let cluster = Embedded::builder().start().unwrap();
+#[apply(on_each_runtime)]
+async fn what_is_no_address_is_named_and_refused_without_a_try(rt: Rt) {
+    let cluster = rt.start(Embedded::builder());
     let calls = cluster.count(Matcher::any());
     let good = cluster.pd_addresses().remove(0);
     for bad in
         ["", "pd", "pd:", ":2379", "pd:0", "pd:65536", "pd:-1", "::1:2379", "ftp://pd:2379", "p d:1", "[::1]"]
     {
-        let error = refused(&[&good, bad]).await;
+        let error = refused(&rt, &[&good, bad]).await;
         let Error::Service(ServiceError::BadAddress { address, reason }) = &error else {
             panic!("{error:?}")
         };
@@ -50,75 +53,74 @@ async fn what_is_no_address_is_named_and_refused_without_a_try() {
     assert_eq!(calls.hits(), 0);
 }
 
-#[tokio::test]
-async fn where_nobody_listens_every_address_is_named_within_the_timeout() {
+#[apply(on_each_runtime)]
+async fn where_nobody_listens_every_address_is_named_within_the_timeout(rt: Rt) {
     let (one, two) = (nowhere(), nowhere());
-    let error = refused(&[&one, &two]).await;
+    let error = refused(&rt, &[&one, &two]).await;
     assert!(matches!(error, Error::Service(ServiceError::PdUnreachable { .. })), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = error.to_string();
     assert!(text.contains(&one) && text.contains(&two), "{text}");
 }
 
-#[tokio::test]
-async fn a_listener_that_says_nothing_is_given_up_within_the_timeout() {
+#[apply(on_each_runtime)]
+async fn a_listener_that_says_nothing_is_given_up_within_the_timeout(rt: Rt) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let error = refused(&[&address]).await;
+    let error = refused(&rt, &[&address]).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains(&address), "{error}");
 }
 
-#[tokio::test]
-async fn a_listener_that_speaks_another_protocol_is_given_up_within_the_timeout() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+#[apply(on_each_runtime)]
+async fn a_listener_that_speaks_another_protocol_is_given_up_within_the_timeout(rt: Rt) {
+    let listener = smol::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let serving = tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            socket.writable().await.unwrap();
+    let serving = rt.spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
             // It may have gone already.
-            drop(socket.try_write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"));
+            drop(socket.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await);
         }
     });
-    let error = refused(&[&address]).await;
+    let error = refused(&rt, &[&address]).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains(&address), "{error}");
     serving.abort();
 }
 
-#[tokio::test]
-async fn a_pd_that_never_answers_is_given_up_within_the_timeout() {
-    let cluster = Embedded::builder().start().unwrap();
+#[apply(on_each_runtime)]
+async fn a_pd_that_never_answers_is_given_up_within_the_timeout(rt: Rt) {
+    let cluster = rt.start(Embedded::builder());
     let _silent = cluster.fault(Rule::new(Matcher::any().at(Node::AnyPd), Action::Lose));
     let address = cluster.pd_addresses().remove(0);
-    let error = refused(&[&address]).await;
+    let error = refused(&rt, &[&address]).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains(&address), "{error}");
 }
 
-#[tokio::test]
-async fn a_store_is_no_pd() {
-    let cluster = Embedded::builder().start().unwrap();
+#[apply(on_each_runtime)]
+async fn a_store_is_no_pd(rt: Rt) {
+    let cluster = rt.start(Embedded::builder());
     let address = cluster.address(Node::Store(1)).unwrap().to_string();
-    let error = refused(&[&address]).await;
+    let error = refused(&rt, &[&address]).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().contains(&address), "{error}");
 }
 
-#[tokio::test]
-async fn one_good_address_among_dead_ones_is_enough() {
-    let cluster = Embedded::builder().start().unwrap();
+#[apply(on_each_runtime)]
+async fn one_good_address_among_dead_ones_is_enough(rt: Rt) {
+    let cluster = rt.start(Embedded::builder());
     let addresses = vec![nowhere(), cluster.pd_addresses().remove(0), nowhere()];
-    let client = in_time(connect(addresses, hasty(Duration::from_secs(5)))).await.unwrap();
+    let client = in_time(rt.connect(addresses, hasty(Duration::from_secs(5)))).await.unwrap();
     client.raw().put("key", "value").await.unwrap();
 }
 
-#[tokio::test]
-async fn pds_of_two_clusters_are_refused_with_both_ids() {
-    let one = Embedded::builder().cluster_id(11).start().unwrap();
-    let two = Embedded::builder().cluster_id(22).start().unwrap();
+#[apply(on_each_runtime)]
+async fn pds_of_two_clusters_are_refused_with_both_ids(rt: Rt) {
+    let one = rt.start(Embedded::builder().cluster_id(11));
+    let two = rt.start(Embedded::builder().cluster_id(22));
     let (at_one, at_two) = (one.pd_addresses().remove(0), two.pd_addresses().remove(0));
-    let error = refused(&[&at_one, &at_two]).await;
+    let error = refused(&rt, &[&at_one, &at_two]).await;
     let Error::Service(ServiceError::ClusterMismatch { address, wanted, found }) = &error else {
         panic!("{error:?}");
     };
@@ -131,19 +133,19 @@ async fn pds_of_two_clusters_are_refused_with_both_ids() {
 }
 
 /// A client of a cluster in whose place another one serves now.
-async fn replaced() -> (Client, Embedded, String) {
-    let old = Embedded::builder().cluster_id(11).start().unwrap();
+async fn replaced(rt: &Rt) -> (Client, Cluster, String) {
+    let old = rt.start(Embedded::builder().cluster_id(11));
     let address = old.pd_addresses().remove(0);
-    let client = connect(vec![address.clone()], hasty(DEADLINE)).await.unwrap();
+    let client = rt.connect(vec![address.clone()], hasty(DEADLINE)).await.unwrap();
     drop(old);
     let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
-    let new = Embedded::builder().cluster_id(22).port(port).start().unwrap();
+    let new = rt.start(Embedded::builder().cluster_id(22).port(port));
     (client, new, address)
 }
 
-#[tokio::test]
-async fn another_cluster_in_the_place_of_ours_is_never_taken_for_it() {
-    let (client, new, address) = replaced().await;
+#[apply(on_each_runtime)]
+async fn another_cluster_in_the_place_of_ours_is_never_taken_for_it(rt: Rt) {
+    let (client, new, address) = replaced(&rt).await;
     let touched = new.count(Matcher::any().at(Node::AnyStore));
     let error = within(DEADLINE, client.raw().put("key", "value")).await.unwrap_err();
     let wanted = ServiceError::ClusterMismatch {

@@ -1,10 +1,12 @@
 //! What cannot be sent is refused before anything is.
 
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::{Error, ErrorKind, InputError};
+use macro_rules_attribute::apply;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::{Error, ErrorKind, InputError};
 use tikv_embedded::control::{Matcher, Node};
 
-use crate::fixture::{client, client_with, in_time, raw_cluster};
+use crate::fixture::{client, client_with, in_time};
+use crate::runtimes::{Rt, on_each_runtime};
 
 fn input(error: Error) -> (InputError, String) {
     assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -18,9 +20,9 @@ fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-#[tokio::test]
-async fn an_empty_key_is_refused_with_the_name_of_the_call() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn an_empty_key_is_refused_with_the_name_of_the_call(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let sent = cluster.count(Matcher::any().at(Node::AnyStore));
     let errors = [
@@ -39,9 +41,9 @@ async fn an_empty_key_is_refused_with_the_name_of_the_call() {
     assert_eq!(sent.hits(), 0);
 }
 
-#[tokio::test]
-async fn a_key_over_the_limit_is_refused_with_its_size() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_key_over_the_limit_is_refused_with_its_size(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     let (raw, limit) = (client.raw(), client.config().max_key);
     let sent = cluster.count(Matcher::any().at(Node::AnyStore));
@@ -63,9 +65,9 @@ async fn a_key_over_the_limit_is_refused_with_its_size() {
     assert_eq!(sent.hits(), 0);
 }
 
-#[tokio::test]
-async fn a_value_over_the_limit_is_refused_with_its_key_and_at_the_limit_is_taken() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_value_over_the_limit_is_refused_with_its_key_and_at_the_limit_is_taken(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let mut config = Config::default();
     config.max_entry = 1000;
     let raw = client_with(&cluster, config).await.raw();
@@ -82,9 +84,9 @@ async fn a_value_over_the_limit_is_refused_with_its_key_and_at_the_limit_is_take
     assert_eq!(sent.hits(), 0);
 }
 
-#[tokio::test]
-async fn with_redaction_on_no_text_shows_a_key() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn with_redaction_on_no_text_shows_a_key(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let mut config = Config::default();
     config.redact_keys = true;
     config.max_entry = 100;

@@ -1,12 +1,14 @@
 //! Batches over many regions.
 
-use tikv_client_tokio::types::Key;
+use macro_rules_attribute::apply;
+use tikv_client_core::types::Key;
 
-use crate::fixture::{a_key_of_each_region, client, keys, raw_cluster, texts};
+use crate::fixture::{a_key_of_each_region, client, keys, texts};
+use crate::runtimes::{Rt, on_each_runtime};
 
-#[tokio::test]
-async fn a_batch_get_answers_in_the_order_it_was_asked() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_batch_get_answers_in_the_order_it_was_asked(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let mut all = a_key_of_each_region();
     raw.batch_put(all.iter().map(|key| (key.clone(), key.0.clone()))).await.unwrap();
@@ -16,9 +18,9 @@ async fn a_batch_get_answers_in_the_order_it_was_asked() {
     assert_eq!(values, all.iter().map(|key| Some(key.0.clone())).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_batch_get_answers_each_duplicate_and_none_for_what_is_missing() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_batch_get_answers_each_duplicate_and_none_for_what_is_missing(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     raw.batch_put([("c", "3"), ("z", "26")]).await.unwrap();
     let values = raw.batch_get(["z", "nope", "c", "z", "c", "a", "nope"]).await.unwrap();
@@ -27,18 +29,18 @@ async fn a_batch_get_answers_each_duplicate_and_none_for_what_is_missing() {
     assert_eq!(texts, [z, None, c, z, c, None, None]);
 }
 
-#[tokio::test]
-async fn of_two_pairs_with_one_key_the_last_counts() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn of_two_pairs_with_one_key_the_last_counts(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     raw.batch_put([("k", "1"), ("z", "1"), ("k", "2"), ("a", "1"), ("z", "2"), ("k", "3")]).await.unwrap();
     let found = texts(raw.scan(.., 10).await.unwrap());
     assert_eq!(found, [("a", "1"), ("k", "3"), ("z", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())));
 }
 
-#[tokio::test]
-async fn a_batch_delete_takes_what_it_names_and_nothing_else() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_batch_delete_takes_what_it_names_and_nothing_else(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let all = a_key_of_each_region();
     raw.batch_put(all.iter().map(|key| (key.clone(), "v"))).await.unwrap();
@@ -49,18 +51,18 @@ async fn a_batch_delete_takes_what_it_names_and_nothing_else() {
     assert_eq!(keys(raw.scan(.., 10).await.unwrap()), ["c1", "e1", "i1", "m1", "r1"]);
 }
 
-#[tokio::test]
-async fn an_empty_batch_is_done_at_once() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn an_empty_batch_is_done_at_once(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     assert!(raw.batch_get::<Key>([]).await.unwrap().is_empty());
     raw.batch_put::<(Key, &str)>([]).await.unwrap();
     raw.batch_delete::<Key>([]).await.unwrap();
 }
 
-#[tokio::test]
-async fn batches_of_thousands_of_keys_cover_every_region() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn batches_of_thousands_of_keys_cover_every_region(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let key = |n: u32| format!("{}{n:05}", char::from(b'a' + (n % 26) as u8));
     let count = 5_000;
@@ -74,9 +76,9 @@ async fn batches_of_thousands_of_keys_cover_every_region() {
     assert_eq!(raw.scan(.., 10_000).await.unwrap().len(), 2_500);
 }
 
-#[tokio::test]
-async fn a_batch_of_many_megabytes_is_cut_into_requests_that_stores_take() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_batch_of_many_megabytes_is_cut_into_requests_that_stores_take(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let value = vec![7_u8; 512 << 10];
     raw.batch_put((0..48).map(|n| (format!("g{n:02}"), value.clone()))).await.unwrap();

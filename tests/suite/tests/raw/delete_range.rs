@@ -1,10 +1,12 @@
 //! Ranges that are deleted over many regions.
 
-use tikv_client_tokio::raw::RawClient;
-use tikv_client_tokio::types::KeyRange;
+use macro_rules_attribute::apply;
+use tikv_client_core::raw::RawClient;
+use tikv_client_core::types::KeyRange;
 use tikv_embedded::control::Matcher;
 
-use crate::fixture::{client, keys, raw_cluster};
+use crate::fixture::{client, keys};
+use crate::runtimes::{Rt, on_each_runtime};
 
 async fn fill(raw: &RawClient) -> Vec<String> {
     let all: Vec<String> = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
@@ -12,9 +14,9 @@ async fn fill(raw: &RawClient) -> Vec<String> {
     all
 }
 
-#[tokio::test]
-async fn deleting_a_range_takes_exactly_its_keys() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn deleting_a_range_takes_exactly_its_keys(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let ranges =
         [("a", "b"), ("b", "d"), ("c", "q"), ("d", "d\0"), ("aa", "aaa"), ("y", ""), ("", "c"), ("b", "z")];
@@ -27,9 +29,9 @@ async fn deleting_a_range_takes_exactly_its_keys() {
     }
 }
 
-#[tokio::test]
-async fn deleting_everything_leaves_no_key_in_any_region() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn deleting_everything_leaves_no_key_in_any_region(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     fill(&raw).await;
     raw.put(vec![0xff; 100], "v").await.unwrap();
@@ -38,9 +40,9 @@ async fn deleting_everything_leaves_no_key_in_any_region() {
     assert!(raw.scan(.., 100).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn an_empty_range_deletes_and_sends_nothing() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn an_empty_range_deletes_and_sends_nothing(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let all = fill(&raw).await;
     let sent = cluster.count(Matcher::method("RawDeleteRange"));

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use tikv_client_tokio::raw::RawClient;
-use tikv_client_tokio::types::{Key, KeyRange, KvPair};
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::raw::RawClient;
+use tikv_client_core::types::{Key, KeyRange, KvPair};
 
-use crate::fixture::{client, in_time, raw_cluster};
+use crate::fixture::{Cluster, client, in_time};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// Few enough keys that operations meet.
 fn key(rng: &mut Rng) -> Key {
@@ -89,7 +90,7 @@ async fn step(rng: &mut Rng, raw: &RawClient, model: &mut Model) {
 }
 
 /// Splits a region or moves a leader; a bound that is there already or a store without a peer changes nothing.
-fn disturb(rng: &mut Rng, cluster: &Embedded) {
+fn disturb(rng: &mut Rng, cluster: &Cluster) {
     let key = key(rng);
     if rng.u8(..4) == 0 {
         drop(cluster.split_raw(&key));
@@ -99,9 +100,9 @@ fn disturb(rng: &mut Rng, cluster: &Embedded) {
     }
 }
 
-async fn history(seed: u64) {
+async fn history(rt: &Rt, seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let cluster = raw_cluster();
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let mut model = Model::default();
     for _ in 0..300 {
@@ -113,9 +114,9 @@ async fn history(seed: u64) {
     assert_eq!(raw.scan(.., usize::MAX).await.unwrap(), model.within(&KeyRange::ALL));
 }
 
-#[tokio::test]
-async fn random_histories_equal_a_map_while_regions_split_and_leaders_move() {
+#[apply(on_each_runtime)]
+async fn random_histories_equal_a_map_while_regions_split_and_leaders_move(rt: Rt) {
     for seed in 0..6 {
-        history(seed).await;
+        history(&rt, seed).await;
     }
 }

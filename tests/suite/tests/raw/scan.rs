@@ -1,18 +1,20 @@
 //! Scans over eight regions.
 
-use tikv_client_tokio::types::{Key, KeyRange};
+use macro_rules_attribute::apply;
+use tikv_client_core::types::{Key, KeyRange};
 use tikv_embedded::Embedded;
 use tikv_embedded::control::Matcher;
 
-use crate::fixture::{client, keys, raw_cluster};
+use crate::fixture::{Cluster, client, keys};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// Five keys a letter, `a0` to `z4`.
 fn all() -> Vec<String> {
     (b'a'..=b'z').flat_map(|letter| (0..5).map(move |n| format!("{}{n}", char::from(letter)))).collect()
 }
 
-async fn filled() -> (Embedded, tikv_client_tokio::raw::RawClient) {
-    let cluster = raw_cluster();
+async fn filled(rt: &Rt) -> (Cluster, tikv_client_core::raw::RawClient) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     raw.batch_put(all().into_iter().map(|key| (key.clone(), format!("={key}")))).await.unwrap();
     (cluster, raw)
@@ -27,9 +29,9 @@ fn backward(mut keys: Vec<String>) -> Vec<String> {
     keys
 }
 
-#[tokio::test]
-async fn a_scan_goes_over_regions_in_order_and_keeps_its_bounds() {
-    let (_cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_scan_goes_over_regions_in_order_and_keeps_its_bounds(rt: Rt) {
+    let (_cluster, raw) = filled(&rt).await;
     assert_eq!(keys(raw.scan(.., 1000).await.unwrap()), all());
     for (start, end) in [("a", "c"), ("b", "d"), ("c2", "k"), ("a3", "z3"), ("h", "h1"), ("zz", "zzz")] {
         let forward = keys(raw.scan(start..end, 1000).await.unwrap());
@@ -43,9 +45,9 @@ async fn a_scan_goes_over_regions_in_order_and_keeps_its_bounds() {
     assert_eq!(keys(raw.scan(KeyRange::prefix("q"), 1000).await.unwrap()), some("q".."r"));
 }
 
-#[tokio::test]
-async fn a_scan_ends_at_its_limit_wherever_regions_end() {
-    let (_cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_scan_ends_at_its_limit_wherever_regions_end(rt: Rt) {
+    let (_cluster, raw) = filled(&rt).await;
     for limit in [0, 1, 4, 5, 6, 10, 14, 15, 16, 129, 130, 131, usize::MAX] {
         let forward = keys(raw.scan(.., limit).await.unwrap());
         assert_eq!(forward, all().into_iter().take(limit).collect::<Vec<_>>(), "{limit}");
@@ -58,9 +60,9 @@ async fn a_scan_ends_at_its_limit_wherever_regions_end() {
     }
 }
 
-#[tokio::test]
-async fn a_reverse_scan_without_an_end_begins_at_the_last_key() {
-    let (_cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_reverse_scan_without_an_end_begins_at_the_last_key(rt: Rt) {
+    let (_cluster, raw) = filled(&rt).await;
     let last = vec![0xff; 8 << 10];
     raw.put(last.clone(), "the last key there can be").await.unwrap();
     let found = raw.scan("y".., 3).reverse().await.unwrap();
@@ -68,9 +70,9 @@ async fn a_reverse_scan_without_an_end_begins_at_the_last_key() {
     assert_eq!(keys(found[1..].to_vec()), ["z4", "z3"]);
 }
 
-#[tokio::test]
-async fn a_scan_of_keys_leaves_the_values_at_the_stores() {
-    let (_cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_scan_of_keys_leaves_the_values_at_the_stores(rt: Rt) {
+    let (_cluster, raw) = filled(&rt).await;
     for pairs in
         [raw.scan("c".."m", 99).keys_only().await, raw.scan("c".."m", 99).keys_only().reverse().await]
     {
@@ -84,9 +86,9 @@ async fn a_scan_of_keys_leaves_the_values_at_the_stores() {
     );
 }
 
-#[tokio::test]
-async fn empty_and_inverted_ranges_hold_nothing_and_send_nothing() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn empty_and_inverted_ranges_hold_nothing_and_send_nothing(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     let scans = cluster.count(Matcher::method("RawScan"));
     for (start, end) in [("c", "c"), ("m", "c"), ("z", "a")] {
         assert!(raw.scan(KeyRange::new(start, end), 10).await.unwrap().is_empty());
@@ -96,9 +98,9 @@ async fn empty_and_inverted_ranges_hold_nothing_and_send_nothing() {
     assert_eq!(scans.hits(), 0);
 }
 
-#[tokio::test]
-async fn regions_without_keys_are_passed_over() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn regions_without_keys_are_passed_over(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     assert!(raw.scan(.., 10).await.unwrap().is_empty());
     raw.batch_put([("a", "1"), ("z", "2")]).await.unwrap();
@@ -108,9 +110,9 @@ async fn regions_without_keys_are_passed_over() {
     assert_eq!(keys(raw.scan(.."t", 10).reverse().await.unwrap()), ["a"]);
 }
 
-#[tokio::test]
-async fn a_region_of_more_than_a_page_is_read_in_pages() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_region_of_more_than_a_page_is_read_in_pages(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     // A page is 10,240 pairs; all of these are in one region.
     let count = 2 * 10_240 + 3;
@@ -126,9 +128,9 @@ async fn a_region_of_more_than_a_page_is_read_in_pages() {
     assert_eq!(keys(raw.scan("i".., 10_241).keys_only().await.unwrap()).len(), 10_241);
 }
 
-#[tokio::test]
-async fn ranges_read_the_same_however_regions_lie() {
-    let cluster = Embedded::builder().start().unwrap();
+#[apply(on_each_runtime)]
+async fn ranges_read_the_same_however_regions_lie(rt: Rt) {
+    let cluster = rt.start(Embedded::builder());
     let raw = client(&cluster).await.raw();
     raw.batch_put(["k1", "k3", "k5", "k7"].map(|key| (key, "v"))).await.unwrap();
     let ranges: [(&str, &str, usize, &[&str]); 10] = [

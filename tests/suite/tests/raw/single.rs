@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::{Error, ErrorKind};
+use macro_rules_attribute::apply;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::{Error, ErrorKind};
 
-use crate::fixture::{a_key_of_each_region, client, client_with, in_time, raw_cluster, texts};
+use crate::fixture::{a_key_of_each_region, client, client_with, in_time, texts};
+use crate::runtimes::{Rt, on_each_runtime};
 
-#[tokio::test]
-async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     for key in a_key_of_each_region() {
         assert_eq!(raw.get(&key).await.unwrap(), None);
@@ -24,9 +26,9 @@ async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted() {
     }
 }
 
-#[tokio::test]
-async fn keys_and_values_are_any_bytes() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn keys_and_values_are_any_bytes(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let keys: [&[u8]; 7] = [b"\0", b"\0\0", b"a\0b", b"b\0", b"\xff", b"\xff\xff\xff", b"\x80\x00\xfe"];
     for key in keys {
@@ -39,9 +41,9 @@ async fn keys_and_values_are_any_bytes() {
     }
 }
 
-#[tokio::test]
-async fn a_value_of_no_bytes_is_a_value() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_value_of_no_bytes_is_a_value(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     raw.put("m", "").await.unwrap();
     raw.batch_put([("a", ""), ("z", "v")]).await.unwrap();
@@ -58,10 +60,10 @@ async fn a_value_of_no_bytes_is_a_value() {
     assert_eq!(raw.get("m").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn what_the_store_refuses_is_told_with_its_words_and_the_key() {
+#[apply(on_each_runtime)]
+async fn what_the_store_refuses_is_told_with_its_words_and_the_key(rt: Rt) {
     // The embedded cluster has no time to live enabled, as TiKV by default.
-    let cluster = raw_cluster();
+    let cluster = rt.raw_cluster();
     for redact in [false, true] {
         let mut config = Config::default();
         config.redact_keys = redact;
@@ -78,18 +80,18 @@ async fn what_the_store_refuses_is_told_with_its_words_and_the_key() {
     }
 }
 
-#[tokio::test]
-async fn a_value_of_megabytes_comes_back_whole() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_value_of_megabytes_comes_back_whole(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let value: Bytes = (0..5_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     raw.put("large", value.clone()).await.unwrap();
     assert!(raw.get("large").await.unwrap().unwrap() == value);
 }
 
-#[tokio::test]
-async fn the_longest_key_can_be_written() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn the_longest_key_can_be_written(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     let raw = client.raw();
     let key = vec![b'x'; client.config().max_key];
@@ -97,9 +99,9 @@ async fn the_longest_key_can_be_written() {
     assert_eq!(raw.get(key).await.unwrap().unwrap(), "value");
 }
 
-#[tokio::test]
-async fn column_families_keep_their_own_values() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn column_families_keep_their_own_values(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let default = client(&cluster).await.raw();
     let write = default.clone().column_family("write");
     default.put("key", "default").await.unwrap();
@@ -115,13 +117,13 @@ async fn column_families_keep_their_own_values() {
     assert_eq!(default.get("key").await.unwrap().unwrap(), "default");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_calls_at_once_get_their_own_answers() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn many_calls_at_once_get_their_own_answers(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     let tasks = (0..64_u32).map(|n| {
         let raw = client.raw();
-        tokio::spawn(async move {
+        rt.spawn(async move {
             for round in 0..20 {
                 let key = format!("{}{n:03}/{round}", char::from(b'a' + (n % 26) as u8));
                 raw.put(key.clone(), format!("{n}:{round}")).await.unwrap();

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use tikv_client_tokio::raw::RawClient;
+use macro_rules_attribute::apply;
+use tikv_client_core::raw::RawClient;
 use tikv_embedded::Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
-use crate::fixture::{a_key_of_each_region, client, in_time, keys, raw_cluster};
+use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, poll_once};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// Three stores and eight regions that the client knows, each with a key.
-async fn filled() -> (Embedded, RawClient) {
-    let cluster = raw_cluster();
+async fn filled(rt: &Rt) -> (Cluster, RawClient) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     raw.batch_put(a_key_of_each_region().into_iter().map(|key| (key, "v"))).await.unwrap();
     (cluster, raw)
@@ -26,13 +28,13 @@ async fn all_are_there(raw: &RawClient) {
     assert_eq!(in_time(raw.scan(.., 100)).await.unwrap().len(), all.len());
 }
 
-fn region_of(cluster: &Embedded, key: &str) -> u64 {
+fn region_of(cluster: &Cluster, key: &str) -> u64 {
     cluster.region_of_raw(key).unwrap()
 }
 
-#[tokio::test]
-async fn a_leader_that_moved_is_found_without_asking_pd() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_leader_that_moved_is_found_without_asking_pd(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "i1");
     let asked = cluster.count(Matcher::any().at(Node::AnyPd));
     for store in [1, 2, 3, 1, 3, 2] {
@@ -43,9 +45,9 @@ async fn a_leader_that_moved_is_found_without_asking_pd() {
     assert_eq!(asked.hits(), 0, "a store that does not lead names the leader");
 }
 
-#[tokio::test]
-async fn once_found_a_leader_is_asked_at_once() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn once_found_a_leader_is_asked_at_once(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "i1");
     let leader = cluster.leader_of(region).unwrap();
     cluster.transfer_leader(region, leader % 3 + 1).unwrap();
@@ -56,9 +58,9 @@ async fn once_found_a_leader_is_asked_at_once() {
     assert_eq!(gets.hits(), 6, "one was refused by the old leader");
 }
 
-#[tokio::test]
-async fn a_region_without_a_leader_is_waited_for() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_region_without_a_leader_is_waited_for(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "c1");
     cluster.cluster(|cluster, _| cluster.topology.drop_leader(region)).unwrap();
     let refused = cluster.count(Matcher::method("RawGet"));
@@ -69,9 +71,9 @@ async fn a_region_without_a_leader_is_waited_for() {
     assert_eq!(value.unwrap().unwrap(), "v");
 }
 
-#[tokio::test]
-async fn regions_that_split_and_merge_are_found_again() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn regions_that_split_and_merge_are_found_again(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     for key in ["a1", "c1", "e", "g1\0", "i", "j", "m1", "x", "zz"] {
         cluster.split_raw(key).unwrap();
     }
@@ -95,9 +97,9 @@ async fn regions_that_split_and_merge_are_found_again() {
     assert_eq!(keys(raw.scan(.., 100).await.unwrap()), found);
 }
 
-#[tokio::test]
-async fn a_region_that_splits_between_grouping_and_sending_loses_no_key() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_region_that_splits_between_grouping_and_sending_loses_no_key(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     raw.put("m", "known").await.unwrap();
     let all: Vec<String> = (0..100).map(|n| format!("m{n:02}")).collect();
@@ -132,9 +134,9 @@ async fn a_region_that_splits_between_grouping_and_sending_loses_no_key() {
     }
 }
 
-#[tokio::test]
-async fn a_range_whose_region_splits_meanwhile_is_covered_once() {
-    let cluster = raw_cluster();
+#[apply(on_each_runtime)]
+async fn a_range_whose_region_splits_meanwhile_is_covered_once(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let all: Vec<String> = (0..100).map(|n| format!("m{n:02}")).collect();
     raw.batch_put(all.iter().map(|key| (key.as_str(), "v"))).await.unwrap();
@@ -163,9 +165,9 @@ async fn a_range_whose_region_splits_meanwhile_is_covered_once() {
     assert_eq!(raw.scan(.., 1000).await.unwrap().len(), 20);
 }
 
-#[tokio::test]
-async fn a_dead_store_s_regions_are_served_by_those_that_took_over() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_dead_store_s_regions_are_served_by_those_that_took_over(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     for store in 1..=3 {
         cluster.stop_store(store).unwrap();
         cluster.fail_over(store);
@@ -174,9 +176,9 @@ async fn a_dead_store_s_regions_are_served_by_those_that_took_over() {
     }
 }
 
-#[tokio::test]
-async fn a_store_that_comes_back_is_used_again() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_store_that_comes_back_is_used_again(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "r1");
     let leader = cluster.leader_of(region).unwrap();
     let tried = cluster.count(Matcher::method("GetStore"));
@@ -190,9 +192,9 @@ async fn a_store_that_comes_back_is_used_again() {
     all_are_there(&raw).await;
 }
 
-#[tokio::test]
-async fn broken_connections_are_made_again() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn broken_connections_are_made_again(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     for _ in 0..3 {
         for store in 1..=3 {
             cluster.disconnect(Node::Store(store)).unwrap();
@@ -202,9 +204,9 @@ async fn broken_connections_are_made_again() {
     }
 }
 
-#[tokio::test]
-async fn a_store_that_moved_is_followed() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_store_that_moved_is_followed(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     for store in 1..=3 {
         let before = cluster.address(Node::Store(store));
         let now = cluster.move_store(store).unwrap();
@@ -213,16 +215,16 @@ async fn a_store_that_moved_is_followed() {
     all_are_there(&raw).await;
 }
 
-#[tokio::test]
-async fn stores_that_changed_places_are_told_apart() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn stores_that_changed_places_are_told_apart(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     cluster.swap_stores(1, 2).unwrap();
     all_are_there(&raw).await;
 }
 
-#[tokio::test]
-async fn another_pd_leader_is_found() {
-    let cluster = Embedded::builder().stores(1).pd_members(3).raw_split_keys(["m"]).start().unwrap();
+#[apply(on_each_runtime)]
+async fn another_pd_leader_is_found(rt: Rt) {
+    let cluster = rt.start(Embedded::builder().stores(1).pd_members(3).raw_split_keys(["m"]));
     let client = client(&cluster).await;
     let raw = client.raw();
     raw.put("a", "v").await.unwrap();
@@ -237,9 +239,9 @@ async fn another_pd_leader_is_found() {
     assert_eq!(in_time(raw.get("z")).await.unwrap().unwrap(), "v");
 }
 
-#[tokio::test]
-async fn what_pd_tells_too_late_is_not_believed_over_what_stores_tell() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn what_pd_tells_too_late_is_not_believed_over_what_stores_tell(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     cluster.freeze_regions();
     for key in ["c1", "i", "m1"] {
         cluster.split_raw(key).unwrap();
@@ -249,12 +251,12 @@ async fn what_pd_tells_too_late_is_not_believed_over_what_stores_tell() {
     all_are_there(&raw).await;
 }
 
-#[tokio::test]
-async fn a_slow_store_does_not_slow_the_others() {
-    let (cluster, raw) = filled().await;
+#[apply(on_each_runtime)]
+async fn a_slow_store_does_not_slow_the_others(rt: Rt) {
+    let (cluster, raw) = filled(&rt).await;
     let slow = cluster.leader_of(region_of(&cluster, "a1")).unwrap();
     let held = cluster.fault(Rule::new(Matcher::any().at(Node::Store(slow)), Action::Hold));
-    let waits = tokio::spawn({
+    let mut waits = rt.spawn({
         let raw = raw.clone();
         async move { raw.get("a1").await }
     });
@@ -265,14 +267,14 @@ async fn a_slow_store_does_not_slow_the_others() {
             assert_eq!(call.await.unwrap().unwrap(), "v");
         }
     }
-    assert!(!waits.is_finished());
+    assert!(poll_once(&mut waits).await.is_none());
     drop(held);
     assert_eq!(in_time(waits).await.unwrap().unwrap().unwrap(), "v");
 }
 
 /// Two stores whose region is led by the first; the client knows it, and has a stream to it.
-async fn led_by_the_first() -> (Embedded, RawClient, u64) {
-    let cluster = Embedded::builder().stores(2).start().unwrap();
+async fn led_by_the_first(rt: &Rt) -> (Cluster, RawClient, u64) {
+    let cluster = rt.start(Embedded::builder().stores(2));
     let raw = client(&cluster).await.raw();
     let cf = raw.clone().column_family("write");
     for raw in [&raw, &cf] {
@@ -283,9 +285,9 @@ async fn led_by_the_first() -> (Embedded, RawClient, u64) {
     (cluster, raw, region)
 }
 
-#[tokio::test]
-async fn every_call_follows_a_store_that_took_the_address_of_one_that_left() {
-    let (cluster, raw, region) = led_by_the_first().await;
+#[apply(on_each_runtime)]
+async fn every_call_follows_a_store_that_took_the_address_of_one_that_left(rt: Rt) {
+    let (cluster, raw, region) = led_by_the_first(&rt).await;
     // The other store serves where this one did, and this one is gone for good.
     cluster.swap_stores(1, 2).unwrap();
     cluster.stop_store(1).unwrap();

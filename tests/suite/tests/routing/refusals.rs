@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::error::{Error, ErrorKind};
-use tikv_client_tokio::types::{RegionId, StoreId};
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::error::{Error, ErrorKind};
+use tikv_client_core::types::{RegionId, StoreId};
 use tikv_embedded::control::{Action, Matcher, Refusal, Rule};
 use tikv_proto::errorpb;
 
-use crate::fixture::{a_key_of_each_region, client, in_time, keys, raw_cluster, within};
+use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, within};
+use crate::runtimes::{Rt, on_each_runtime};
 
 const METHODS: [&str; 8] = [
     "RawGet",
@@ -29,8 +30,8 @@ fn exactly(fill: impl FnOnce(&mut errorpb::Error)) -> Refusal {
 }
 
 /// One of each call at once, each on keys of its own; every kind has met `refusal` when this returns.
-async fn calls_meet(refusal: Refusal, times: u64) {
-    let cluster = raw_cluster();
+async fn calls_meet(rt: Rt, refusal: Refusal, times: u64) {
+    let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
     let all = a_key_of_each_region();
     raw.batch_put(all.iter().map(|key| (key.clone(), "v"))).await.unwrap();
@@ -69,66 +70,79 @@ async fn calls_meet(refusal: Refusal, times: u64) {
 }
 
 /// All of them side by side: most of the time they pause.
-async fn all_meet(refusals: Vec<(Refusal, u64)>) {
-    let tasks: Vec<_> =
-        refusals.into_iter().map(|(refusal, times)| tokio::spawn(calls_meet(refusal, times))).collect();
+async fn all_meet(rt: &Rt, refusals: Vec<(Refusal, u64)>) {
+    let meet = |(refusal, times)| rt.spawn(calls_meet(rt.clone(), refusal, times));
+    let tasks: Vec<_> = refusals.into_iter().map(meet).collect();
     for task in tasks {
         in_time(task).await.unwrap();
     }
 }
 
-#[tokio::test]
-async fn refusals_for_the_region_are_overcome_by_finding_it_again() {
-    all_meet(vec![
-        (Refusal::NotLeader { leader: None }, 3),
-        (Refusal::NotLeader { leader: Some(2) }, 1),
-        (Refusal::EpochNotMatch { siblings: 0 }, 3),
-        (Refusal::EpochNotMatch { siblings: 2 }, 2),
-        (Refusal::EpochNotMatchUnknown, 3),
-        (Refusal::RegionNotFound, 3),
-        (Refusal::StoreNotMatch, 2),
-        (exactly(|error| error.key_not_in_region = Some(errorpb::KeyNotInRegion::default())), 2),
-        (exactly(|error| error.mismatch_peer_id = Some(errorpb::MismatchPeerId::default())), 2),
-        (
-            exactly(|error| error.bucket_version_not_match = Some(errorpb::BucketVersionNotMatch::default())),
-            2,
-        ),
-        (exactly(|_| {}), 2),
-    ])
+#[apply(on_each_runtime)]
+async fn refusals_for_the_region_are_overcome_by_finding_it_again(rt: Rt) {
+    all_meet(
+        &rt,
+        vec![
+            (Refusal::NotLeader { leader: None }, 3),
+            (Refusal::NotLeader { leader: Some(2) }, 1),
+            (Refusal::EpochNotMatch { siblings: 0 }, 3),
+            (Refusal::EpochNotMatch { siblings: 2 }, 2),
+            (Refusal::EpochNotMatchUnknown, 3),
+            (Refusal::RegionNotFound, 3),
+            (Refusal::StoreNotMatch, 2),
+            (exactly(|error| error.key_not_in_region = Some(errorpb::KeyNotInRegion::default())), 2),
+            (exactly(|error| error.mismatch_peer_id = Some(errorpb::MismatchPeerId::default())), 2),
+            (
+                exactly(|error| {
+                    error.bucket_version_not_match = Some(errorpb::BucketVersionNotMatch::default())
+                }),
+                2,
+            ),
+            (exactly(|_| {}), 2),
+        ],
+    )
     .await;
 }
 
-#[tokio::test]
-async fn refusals_for_the_moment_are_overcome_by_waiting() {
-    all_meet(vec![
-        (Refusal::busy(), 1),
-        (Refusal::ServerIsBusy { reason: "deadline is exceeded".to_owned(), estimated_wait_ms: 5 }, 1),
-        (Refusal::StaleCommand, 3),
-        (Refusal::MaxTimestampNotSynced, 3),
-        (Refusal::ReadIndexNotReady, 3),
-        (Refusal::DataIsNotReady { safe_ts: 1 }, 2),
-        (Refusal::ProposalInMergingMode, 3),
-        (Refusal::DiskFull, 1),
-        (exactly(|error| error.region_not_initialized = Some(errorpb::RegionNotInitialized::default())), 2),
-        (exactly(|error| error.recovery_in_progress = Some(errorpb::RecoveryInProgress::default())), 2),
-        (exactly(|error| error.is_witness = Some(errorpb::IsWitness::default())), 1),
-    ])
+#[apply(on_each_runtime)]
+async fn refusals_for_the_moment_are_overcome_by_waiting(rt: Rt) {
+    all_meet(
+        &rt,
+        vec![
+            (Refusal::busy(), 1),
+            (Refusal::ServerIsBusy { reason: "deadline is exceeded".to_owned(), estimated_wait_ms: 5 }, 1),
+            (Refusal::StaleCommand, 3),
+            (Refusal::MaxTimestampNotSynced, 3),
+            (Refusal::ReadIndexNotReady, 3),
+            (Refusal::DataIsNotReady { safe_ts: 1 }, 2),
+            (Refusal::ProposalInMergingMode, 3),
+            (Refusal::DiskFull, 1),
+            (
+                exactly(|error| {
+                    error.region_not_initialized = Some(errorpb::RegionNotInitialized::default())
+                }),
+                2,
+            ),
+            (exactly(|error| error.recovery_in_progress = Some(errorpb::RecoveryInProgress::default())), 2),
+            (exactly(|error| error.is_witness = Some(errorpb::IsWitness::default())), 1),
+        ],
+    )
     .await;
 }
 
-fn always(cluster: &Embedded, method: &str, refusal: Refusal) -> tikv_embedded::Fault {
+fn always(cluster: &Cluster, method: &str, refusal: Refusal) -> tikv_embedded::Fault {
     cluster.fault(Rule::new(Matcher::method(method), Action::Refuse(refusal)))
 }
 
-async fn one() -> (Embedded, Client) {
-    let cluster = raw_cluster();
+async fn one(rt: &Rt) -> (Cluster, Client) {
+    let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     (cluster, client)
 }
 
-#[tokio::test]
-async fn what_no_retry_can_change_is_told_at_once() {
-    let (cluster, client) = one().await;
+#[apply(on_each_runtime)]
+async fn what_no_retry_can_change_is_told_at_once(rt: Rt) {
+    let (cluster, client) = one(&rt).await;
     let refusals = [
         exactly(|error| error.raft_entry_too_large = Some(errorpb::RaftEntryTooLarge::default())),
         exactly(|error| error.flashback_in_progress = Some(errorpb::FlashbackInProgress::default())),
@@ -147,9 +161,9 @@ async fn what_no_retry_can_change_is_told_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_storm_of_not_leader_is_bounded_by_pauses_and_the_deadline() {
-    let (cluster, client) = one().await;
+#[apply(on_each_runtime)]
+async fn a_storm_of_not_leader_is_bounded_by_pauses_and_the_deadline(rt: Rt) {
+    let (cluster, client) = one(&rt).await;
     let deadline = Duration::from_millis(400);
     for refusal in [
         Refusal::NotLeader { leader: Some(1) },

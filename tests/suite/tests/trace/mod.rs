@@ -4,18 +4,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::{Error, ErrorKind};
-use tikv_client_tokio::trace::format::{
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::{Error, ErrorKind};
+use tikv_client_core::trace::format::{
     Cause, Completion, EffectKind, Entry, FeedbackKind, Operation, WireKind,
 };
-use tikv_client_tokio::trace::{Record, Recorder, Records, redact, replay};
-use tikv_client_tokio::txn::{TransactOptions, Transaction};
+use tikv_client_core::trace::{Record, Recorder, Records, redact, replay};
+use tikv_client_core::txn::{TransactOptions, Transaction};
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 use tikv_embedded::{Embedded, Fault};
 
-use crate::fixture::{client_with, in_time, txn_cluster};
+use crate::fixture::{client_with, in_time, sleep, timeout};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// What values and keys begin with, so that they are found where they must not be.
 const VALUE: &str = "the-secret-value";
@@ -103,33 +105,27 @@ async fn disturb(cluster: &Embedded) {
             2 | 3 => drop(cluster.transfer_leader(cluster.region_of(&key).unwrap(), rng.u64(1..=3))),
             _ => drop(cluster.disconnect(Node::Store(rng.u64(1..=3)))),
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// The trace of 64 transactions at once in a cluster that is not at rest, with calls that are dropped or have no time.
-async fn recorded(change: impl Fn(Recorder) -> Recorder) -> Vec<u8> {
-    let cluster = txn_cluster();
+async fn recorded(rt: &Rt, change: impl Fn(Recorder) -> Recorder) -> Vec<u8> {
+    let cluster = rt.txn_cluster();
     let tape = Tape::default();
     let client = client_with(&cluster, recording(change(tape.recorder()))).await;
     let faults = faults(&cluster);
-    let running: Vec<_> = (0..TRANSACTIONS).map(|task| tokio::spawn(work(client.clone(), task))).collect();
+    let running: Vec<_> = (0..TRANSACTIONS).map(|task| rt.spawn(work(client.clone(), task))).collect();
     let others = async {
         for n in 0..16 {
             let snapshot = client.snapshot(in_time(client.current_timestamp()).await.unwrap());
             // Dropped wherever it is by then, or over before.
-            drop(
-                tokio::time::timeout(
-                    Duration::from_millis(n),
-                    snapshot.batch_get((0..32).map(key)).into_future(),
-                )
-                .await,
-            );
+            drop(timeout(Duration::from_millis(n), snapshot.batch_get((0..32).map(key))).await);
             drop(snapshot.get(key(3)).deadline(Duration::from_micros(n * 100)).await);
             let mut txn = in_time(client.begin()).await.unwrap();
             txn.put(key(n as usize), VALUE).unwrap();
             txn.put(key(31), VALUE).unwrap();
-            drop(tokio::time::timeout(Duration::from_millis(n), txn.commit().into_future()).await);
+            drop(timeout(Duration::from_millis(n), txn.commit()).await);
         }
     };
     tokio::join!(disturb(&cluster), others);
@@ -164,9 +160,9 @@ fn replays(trace: &[u8]) -> (u64, u64) {
     (report.identical, report.steps)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_of_64_concurrent_transactions_under_faults_replays_identically() {
-    let trace = recorded(|recorder| recorder.redact_values(false)).await;
+#[apply(on_each_runtime)]
+async fn each_of_64_concurrent_transactions_under_faults_replays_identically(rt: Rt) {
+    let trace = recorded(&rt, |recorder| recorder.redact_values(false)).await;
     let (operations, steps) = replays(&trace);
     // Of a transaction at least its begin, two reads, its commit and what that leaves.
     assert!(
@@ -230,9 +226,9 @@ async fn each_of_64_concurrent_transactions_under_faults_replays_identically() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn with_values_zeroed_and_keys_hidden_they_replay_identically_too() {
-    let trace = recorded(|recorder| recorder).await;
+#[apply(on_each_runtime)]
+async fn with_values_zeroed_and_keys_hidden_they_replay_identically_too(rt: Rt) {
+    let trace = recorded(&rt, |recorder| recorder).await;
     let all = replays(&trace);
     assert!(has(&trace, KEY) && !has(&trace, VALUE));
     let hidden = redact(&trace).unwrap();
@@ -240,9 +236,9 @@ async fn with_values_zeroed_and_keys_hidden_they_replay_identically_too() {
     assert!(!has(&hidden, KEY) && !has(&hidden, "70726976617465"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ring_tells_of_an_error_with_the_operations_around_it() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_ring_tells_of_an_error_with_the_operations_around_it(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let told = Tape::default();
     let tape = told.clone();
     let recorder = Recorder::ring(Duration::from_secs(10), 1 << 20).on_error(
@@ -256,7 +252,7 @@ async fn a_ring_tells_of_an_error_with_the_operations_around_it() {
     snapshot.get("a").await.unwrap();
     assert!(told.trace().is_empty());
     let lost = cluster.fault(Rule::new(Matcher::method("KvGet"), Action::Lose));
-    let under_way = tokio::spawn(snapshot.get("c").into_future());
+    let under_way = rt.spawn(snapshot.get("c").into_future());
     lost.hit(1).await;
     snapshot.get("b").deadline(Duration::from_millis(100)).await.unwrap_err();
     under_way.abort();
@@ -267,9 +263,9 @@ async fn a_ring_tells_of_an_error_with_the_operations_around_it() {
     assert_eq!((report.identical, report.unfinished, report.cut), (4, 1, 0), "{report}");
 }
 
-#[tokio::test]
-async fn two_clients_may_share_a_recorder_and_raw_calls_are_recorded_as_all_others() {
-    let cluster = crate::fixture::raw_cluster();
+#[apply(on_each_runtime)]
+async fn two_clients_may_share_a_recorder_and_raw_calls_are_recorded_as_all_others(rt: Rt) {
+    let cluster = rt.raw_cluster();
     let tape = Tape::default();
     let recorder = tape.recorder().redact_values(false);
     let clients = [

@@ -1,15 +1,17 @@
 //! One transaction at a time.
 
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::{Error, ErrorKind, InputError, TxnError};
-use tikv_client_tokio::types::{KeyRange, Timestamp};
+use macro_rules_attribute::apply;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::{Error, ErrorKind, InputError, TxnError};
+use tikv_client_core::types::{KeyRange, Timestamp};
 use tikv_embedded::control::{Matcher, Node};
 
-use crate::fixture::{ONE_EACH, all_now, client, client_with, each, keys, texts, txn_cluster, write};
+use crate::fixture::{ONE_EACH, all_now, client, client_with, each, keys, texts, write};
+use crate::runtimes::{Rt, on_each_runtime};
 
-#[tokio::test]
-async fn a_commit_is_seen_from_its_timestamp_on_and_not_before() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_commit_is_seen_from_its_timestamp_on_and_not_before(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let mut txn = client.begin().await.unwrap();
     for key in ONE_EACH {
@@ -29,9 +31,9 @@ async fn a_commit_is_seen_from_its_timestamp_on_and_not_before() {
     }
 }
 
-#[tokio::test]
-async fn a_transaction_reads_its_own_writes_and_nobody_else_s_later_ones() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_transaction_reads_its_own_writes_and_nobody_else_s_later_ones(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["a", "k", "z"], "old").await.unwrap();
     let mut txn = client.begin().await.unwrap();
@@ -53,9 +55,9 @@ async fn a_transaction_reads_its_own_writes_and_nobody_else_s_later_ones() {
     assert_eq!((txn.len(), txn.is_empty()), (3, false));
 }
 
-#[tokio::test]
-async fn a_scan_is_the_union_of_the_store_and_the_own_writes_in_both_directions() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_scan_is_the_union_of_the_store_and_the_own_writes_in_both_directions(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let stored: Vec<String> = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
     write(&client, &stored.iter().map(String::as_str).collect::<Vec<_>>(), "stored").await.unwrap();
@@ -103,9 +105,9 @@ async fn a_scan_is_the_union_of_the_store_and_the_own_writes_in_both_directions(
     assert_eq!(keys(pairs), within(&KeyRange::new("c", "i")));
 }
 
-#[tokio::test]
-async fn puts_inserts_and_deletes_over_all_regions_are_one() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn puts_inserts_and_deletes_over_all_regions_are_one(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &ONE_EACH, "v").await.unwrap();
     let mut txn = client.begin().await.unwrap();
@@ -123,9 +125,9 @@ async fn puts_inserts_and_deletes_over_all_regions_are_one() {
     assert_eq!(all_now(&client).await, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
 }
 
-#[tokio::test]
-async fn what_is_rolled_back_or_dropped_never_was() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn what_is_rolled_back_or_dropped_never_was(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["a"], "old").await.unwrap();
     let writes = cluster.count(Matcher::method("KvPrewrite"));
@@ -139,9 +141,9 @@ async fn what_is_rolled_back_or_dropped_never_was() {
     assert_eq!(all_now(&client).await, each(["a"], "old"));
 }
 
-#[tokio::test]
-async fn a_transaction_that_is_over_takes_nothing_more() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_transaction_that_is_over_takes_nothing_more(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     for commit in [true, false] {
         let mut txn = client.begin().await.unwrap();
@@ -169,9 +171,9 @@ async fn a_transaction_that_is_over_takes_nothing_more() {
     }
 }
 
-#[tokio::test]
-async fn a_transaction_that_wrote_nothing_commits_without_a_word() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_transaction_that_wrote_nothing_commits_without_a_word(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let mut txn = client.begin().await.unwrap();
     assert_eq!(txn.get("a").await.unwrap(), None);
@@ -180,9 +182,9 @@ async fn a_transaction_that_wrote_nothing_commits_without_a_word() {
     assert_eq!(sent.hits(), 0);
 }
 
-#[tokio::test]
-async fn an_insert_of_what_exists_fails_with_the_key() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn an_insert_of_what_exists_fails_with_the_key(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["m"], "v").await.unwrap();
     let mut txn = client.begin().await.unwrap();
@@ -203,9 +205,9 @@ async fn an_insert_of_what_exists_fails_with_the_key() {
     assert!(matches!(txn.insert("n", "w"), Err(Error::Txn(TxnError::AlreadyExists { .. }))));
 }
 
-#[tokio::test]
-async fn input_that_cannot_be_committed_is_refused_where_it_is_given() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn input_that_cannot_be_committed_is_refused_where_it_is_given(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let mut config = Config::default();
     config.max_entry = 100;
     config.max_txn = 150;
@@ -235,9 +237,9 @@ async fn input_that_cannot_be_committed_is_refused_where_it_is_given() {
     }
 }
 
-#[tokio::test]
-async fn thousands_of_keys_over_all_regions_are_committed_as_one() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn thousands_of_keys_over_all_regions_are_committed_as_one(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let key = |n: u32| format!("{}{n:05}", char::from(b'a' + (n % 26) as u8));
     let mut txn = client.begin().await.unwrap();
@@ -255,14 +257,14 @@ async fn thousands_of_keys_over_all_regions_are_committed_as_one() {
     assert_eq!(found, pairs);
 }
 
-#[tokio::test]
-async fn timestamps_of_many_callers_are_all_different_and_grow() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn timestamps_of_many_callers_are_all_different_and_grow(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let tasks: Vec<_> = (0..50)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move {
+            rt.spawn(async move {
                 let mut own = Vec::new();
                 for _ in 0..20 {
                     own.push(client.current_timestamp().await.unwrap());
@@ -282,9 +284,9 @@ async fn timestamps_of_many_callers_are_all_different_and_grow() {
     assert_eq!(all.len(), 1_000);
 }
 
-#[tokio::test]
-async fn without_pd_a_split_is_learned_from_the_store() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn without_pd_a_split_is_learned_from_the_store(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["i1", "j1"], "v").await.unwrap();
     let snapshot = client.snapshot(client.current_timestamp().await.unwrap());
@@ -296,9 +298,9 @@ async fn without_pd_a_split_is_learned_from_the_store() {
     assert_eq!(snapshot.batch_get(["i1", "j1", "j2"]).await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn scans_of_many_pages_and_regions_come_whole_and_in_order() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn scans_of_many_pages_and_regions_come_whole_and_in_order(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let key = |n: usize| format!("m{n:06}");
     for rows in [1, 256, 257, 768] {

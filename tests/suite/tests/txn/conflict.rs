@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::config::Config;
-use tikv_client_tokio::error::{Error, ErrorKind, TxnError};
-use tikv_client_tokio::txn::{TransactOptions, Transaction};
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::config::Config;
+use tikv_client_core::error::{Error, ErrorKind, TxnError};
+use tikv_client_core::txn::{TransactOptions, Transaction};
 use tikv_embedded::control::{Action, Matcher, Rule};
 
-use crate::fixture::{all_now, client, client_with, each, in_time, texts, txn_cluster, within, write};
+use crate::fixture::{Cluster, all_now, client, client_with, each, in_time, poll_once, texts, within, write};
+use crate::runtimes::{Rt, Task, on_each_runtime};
 
-#[tokio::test]
-async fn of_two_that_write_one_key_the_first_to_commit_wins_and_the_other_names_the_key() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn of_two_that_write_one_key_the_first_to_commit_wins_and_the_other_names_the_key(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let (mut first, mut second) = (client.begin().await.unwrap(), client.begin().await.unwrap());
     first.put("m", "first").unwrap();
@@ -37,9 +38,9 @@ async fn of_two_that_write_one_key_the_first_to_commit_wins_and_the_other_names_
     assert_eq!(all_now(&client).await, each(["m"], "first"), "nothing of the second is there");
 }
 
-#[tokio::test]
-async fn with_redaction_on_a_conflict_shows_no_key() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn with_redaction_on_a_conflict_shows_no_key(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let mut config = Config::default();
     config.redact_keys = true;
     let client = client_with(&cluster, config).await;
@@ -53,9 +54,9 @@ async fn with_redaction_on_a_conflict_shows_no_key() {
     }
 }
 
-#[tokio::test]
-async fn a_delete_conflicts_like_a_put_and_reads_do_not() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_delete_conflicts_like_a_put_and_reads_do_not(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["a", "b"], "v").await.unwrap();
     let (mut one, mut two, mut reader) =
@@ -72,25 +73,25 @@ async fn a_delete_conflicts_like_a_put_and_reads_do_not() {
 }
 
 /// A commit of `keys` that is held before its decision; all its locks stand.
-async fn held_commit(cluster: &Embedded, client: &Client, keys: &[&str]) -> (Held, tikv_embedded::Fault) {
+async fn held_commit(cluster: &Cluster, client: &Client, keys: &[&str]) -> (Held, tikv_embedded::Fault) {
     let fault = cluster.fault(Rule::new(Matcher::method("KvCommit"), Action::Hold));
     let mut txn = client.begin().await.unwrap();
     for &key in keys {
         txn.put(key, "new").unwrap();
     }
-    let held = tokio::spawn(async move { txn.commit().await });
+    let held = cluster.rt.spawn(async move { txn.commit().await });
     fault.hit(1).await;
     (held, fault)
 }
 
-type Held = tokio::task::JoinHandle<Result<tikv_client_tokio::txn::CommitInfo, Error>>;
+type Held = Task<Result<tikv_client_core::txn::CommitInfo, Error>>;
 
-#[tokio::test]
-async fn a_reader_does_not_wait_for_a_living_lock_and_its_owner_commits_behind_the_reader() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_reader_does_not_wait_for_a_living_lock_and_its_owner_commits_behind_the_reader(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let (writer, reader) = (client(&cluster).await, client(&cluster).await);
     write(&writer, &["a", "m", "z"], "old").await.unwrap();
-    let (committing, fault) = held_commit(&cluster, &writer, &["a", "m", "z"]).await;
+    let (mut committing, fault) = held_commit(&cluster, &writer, &["a", "m", "z"]).await;
     let asked = cluster.count(Matcher::method("KvCheckTxnStatus"));
     let read_ts = reader.current_timestamp().await.unwrap();
     let snapshot = reader.snapshot(read_ts);
@@ -99,7 +100,7 @@ async fn a_reader_does_not_wait_for_a_living_lock_and_its_owner_commits_behind_t
     assert_eq!(texts(in_time(snapshot.batch_get(["m", "a", "z"])).await.unwrap()), wanted);
     assert_eq!(in_time(snapshot.get("m")).await.unwrap().unwrap(), "old");
     assert!(asked.hits() > 0);
-    assert!(!committing.is_finished());
+    assert!(poll_once(&mut committing).await.is_none());
     drop(fault);
     // The decision was on its way with an older timestamp; the reader's question made that one too old.
     let commit_ts = in_time(committing).await.unwrap().unwrap().commit_ts;
@@ -108,9 +109,9 @@ async fn a_reader_does_not_wait_for_a_living_lock_and_its_owner_commits_behind_t
     assert_eq!(all_now(&reader).await, each(["a", "m", "z"], "new"));
 }
 
-#[tokio::test]
-async fn a_reader_of_an_older_time_does_not_wait() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_reader_of_an_older_time_does_not_wait(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["m"], "old").await.unwrap();
     let before = client.snapshot(client.current_timestamp().await.unwrap());
@@ -122,9 +123,9 @@ async fn a_reader_of_an_older_time_does_not_wait() {
     in_time(committing).await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn a_writer_behind_a_living_lock_ends_in_time_with_the_key() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_writer_behind_a_living_lock_ends_in_time_with_the_key(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let (committing, fault) = held_commit(&cluster, &client, &["m"]).await;
     let deadline = Duration::from_millis(500);
@@ -139,9 +140,9 @@ async fn a_writer_behind_a_living_lock_ends_in_time_with_the_key() {
     assert_eq!(all_now(&client).await, each(["m"], "new"));
 }
 
-#[tokio::test]
-async fn transact_runs_again_until_nobody_was_faster() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn transact_runs_again_until_nobody_was_faster(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["m"], "0").await.unwrap();
     let other = client.clone();
@@ -162,9 +163,9 @@ async fn transact_runs_again_until_nobody_was_faster() {
     assert_eq!(all_now(&client).await, each(["m"], "103"));
 }
 
-#[tokio::test]
-async fn transact_ends_with_the_last_conflict_when_its_attempts_are_used_up() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn transact_ends_with_the_last_conflict_when_its_attempts_are_used_up(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let other = client.clone();
     let mut runs = 0;
@@ -183,9 +184,9 @@ async fn transact_ends_with_the_last_conflict_when_its_attempts_are_used_up() {
     assert_eq!(all_now(&client).await, each(["m"], "other"));
 }
 
-#[tokio::test]
-async fn an_error_of_the_body_ends_transact_and_leaves_nothing() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn an_error_of_the_body_ends_transact_and_leaves_nothing(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let ended = client
         .transact(async |txn: &mut Transaction| -> Result<(), Error> {
@@ -197,9 +198,9 @@ async fn an_error_of_the_body_ends_transact_and_leaves_nothing() {
     assert!(all_now(&client).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_loser_takes_back_what_it_locked_before_its_time_is_over() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_loser_takes_back_what_it_locked_before_its_time_is_over(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     write(&client, &["a", "m", "z"], "old").await.unwrap();
     let mut loser = client.begin().await.unwrap();

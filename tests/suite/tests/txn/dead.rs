@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::error::{Error, ErrorKind};
-use tikv_client_tokio::txn::Transaction;
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::error::{Error, ErrorKind};
+use tikv_client_core::txn::Transaction;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
-use crate::fixture::{ONE_EACH, all_now, client, each, in_time, txn_cluster, within, write};
+use crate::fixture::{Cluster, ONE_EACH, all_now, client, each, in_time, within, write};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// Longer than any of these locks lives.
 const AGES: Duration = Duration::from_secs(60);
 
 /// Commits "new" over "old" under every key of [`ONE_EACH`]; `lost` calls never arrive, and its client dies meanwhile.
-async fn dies(cluster: &Embedded, lost: Rule, until: u64) {
+async fn dies(cluster: &Cluster, lost: Rule, until: u64) {
     let dying = client(cluster).await;
     write(&dying, &ONE_EACH, "old").await.unwrap();
     // The secondaries of this commit are done in the background; the next one must not meet them.
@@ -25,7 +26,7 @@ async fn dies(cluster: &Embedded, lost: Rule, until: u64) {
     for key in ONE_EACH {
         txn.put(key, "new").unwrap();
     }
-    let committing = tokio::spawn(async move { txn.commit().await });
+    let committing = cluster.rt.spawn(async move { txn.commit().await });
     fault.hit(until).await;
     // Closed, a client has no way to clean up behind itself: as good as dead.
     dying.close(Duration::ZERO).await;
@@ -38,7 +39,7 @@ fn on(method: &str) -> Rule {
 }
 
 /// A reader meets the locks and sees `value`; who writes the keys then clears the last of them away.
-async fn resolved(cluster: &Embedded, value: &str) {
+async fn resolved(cluster: &Cluster, value: &str) {
     let reader = client(cluster).await;
     let checks = cluster.count(Matcher::method("KvCheckTxnStatus"));
     assert_eq!(all_now(&reader).await, each(ONE_EACH, value));
@@ -52,17 +53,17 @@ async fn resolved(cluster: &Embedded, value: &str) {
     assert_eq!(checks.hits(), checked, "no lock is left");
 }
 
-#[tokio::test]
-async fn secondaries_of_a_dead_client_are_committed_by_who_meets_them() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn secondaries_of_a_dead_client_are_committed_by_who_meets_them(rt: Rt) {
+    let cluster = rt.txn_cluster();
     // The primary goes through, the seven others do not.
     dies(&cluster, on("KvCommit").skip(1), 1).await;
     resolved(&cluster, "new").await;
 }
 
-#[tokio::test]
-async fn a_dead_client_that_never_decided_is_rolled_back_once_its_time_is_over() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_dead_client_that_never_decided_is_rolled_back_once_its_time_is_over(rt: Rt) {
+    let cluster = rt.txn_cluster();
     dies(&cluster, on("KvCommit"), 1).await;
     let reader = client(&cluster).await;
     // Its locks live: a reader pushes its commit behind itself and goes round them, a writer ends in time, with the key.
@@ -77,18 +78,18 @@ async fn a_dead_client_that_never_decided_is_rolled_back_once_its_time_is_over()
     resolved(&cluster, "old").await;
 }
 
-#[tokio::test]
-async fn a_dead_client_s_half_of_a_prewrite_is_rolled_back() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_dead_client_s_half_of_a_prewrite_is_rolled_back(rt: Rt) {
+    let cluster = rt.txn_cluster();
     // Some regions have locks, others do not.
     dies(&cluster, on("KvPrewrite").skip(5), 3).await;
     cluster.advance_clock(AGES);
     resolved(&cluster, "old").await;
 }
 
-#[tokio::test]
-async fn a_dead_client_without_a_primary_lock_is_rolled_back() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_dead_client_without_a_primary_lock_is_rolled_back(rt: Rt) {
+    let cluster = rt.txn_cluster();
     // The region of the first key, the primary, never sees its prewrite.
     let first = cluster.region_of(ONE_EACH[0]).unwrap();
     let lost = Rule::new(Matcher::method("KvPrewrite").region(first), Action::Lose);
@@ -102,7 +103,7 @@ async fn a_dead_client_without_a_primary_lock_is_rolled_back() {
     for key in ONE_EACH {
         txn.put(key, "new").unwrap();
     }
-    let committing = tokio::spawn(async move { txn.commit().await });
+    let committing = rt.spawn(async move { txn.commit().await });
     sent.hit(7).await;
     dying.close(Duration::ZERO).await;
     assert!(in_time(committing).await.unwrap().is_err());
@@ -111,10 +112,10 @@ async fn a_dead_client_without_a_primary_lock_is_rolled_back() {
     resolved(&cluster, "old").await;
 }
 
-#[tokio::test]
-async fn a_writer_takes_the_place_of_a_dead_one() {
+#[apply(on_each_runtime)]
+async fn a_writer_takes_the_place_of_a_dead_one(rt: Rt) {
     for (decided, skip) in [(true, 1), (false, 0)] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         dies(&cluster, on("KvCommit").skip(skip), 1).await;
         cluster.advance_clock(AGES);
         let writer = client(&cluster).await;
@@ -133,16 +134,16 @@ async fn a_writer_takes_the_place_of_a_dead_one() {
     }
 }
 
-#[tokio::test]
-async fn who_comes_back_after_its_time_learns_that_it_was_rolled_back() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn who_comes_back_after_its_time_learns_that_it_was_rolled_back(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let (slow, other): (Client, Client) = (client(&cluster).await, client(&cluster).await);
     let mut txn = slow.begin().await.unwrap();
     for key in ONE_EACH {
         txn.put(key, "slow").unwrap();
     }
     let held = cluster.fault(Rule::new(Matcher::method("KvCommit"), Action::Hold));
-    let committing = tokio::spawn(async move { txn.commit().await });
+    let committing = rt.spawn(async move { txn.commit().await });
     held.hit(1).await;
     cluster.advance_clock(AGES);
     assert!(all_now(&other).await.is_empty());

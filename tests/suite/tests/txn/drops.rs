@@ -4,10 +4,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tikv_client_tokio::client::Client;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
-use crate::fixture::{ONE_EACH, all_now, client, each, in_time, txn_cluster, write};
+use crate::fixture::{ONE_EACH, all_now, client, each, in_time, sleep, write};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// Polls `call` at most `polls` times, then drops it. Whether it was over.
 async fn dropped_after(polls: usize, call: impl IntoFuture) -> bool {
@@ -18,16 +20,16 @@ async fn dropped_after(polls: usize, call: impl IntoFuture) -> bool {
             return true;
         }
         // The client's tasks, and the cluster's thread, may bring the next completion.
-        tokio::time::sleep(Duration::from_micros(100)).await;
+        sleep(Duration::from_micros(100)).await;
     }
     false
 }
 
 const MOST: usize = 2_000;
 
-#[tokio::test]
-async fn a_commit_can_be_dropped_at_every_point() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_commit_can_be_dropped_at_every_point(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let observer = client(&cluster).await;
     let (mut seen_all, mut seen_none) = (0, 0);
     for polls in 0..MOST {
@@ -59,46 +61,47 @@ async fn a_commit_can_be_dropped_at_every_point() {
     panic!("not over after {MOST} polls");
 }
 
-#[tokio::test]
-async fn a_commit_dropped_after_its_decision_was_sent_is_finished() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_commit_dropped_after_its_decision_was_sent_is_finished(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let held = cluster.fault(Rule::new(Matcher::method("KvCommit"), Action::Hold));
     let mut txn = client.begin().await.unwrap();
     for key in ONE_EACH {
         txn.put(key, "v").unwrap();
     }
-    let committing = tokio::spawn(txn.commit().into_future());
+    let committing = rt.spawn(txn.commit().into_future());
     held.hit(1).await;
     committing.abort();
-    assert!(in_time(committing).await.unwrap_err().is_cancelled());
+    assert!(in_time(committing).await.is_err(), "it was cancelled");
     drop(held);
     assert_eq!(all_now(&client).await, each(ONE_EACH, "v"));
     assert_eq!(in_time(client.close(Duration::from_secs(10))).await, 0);
 }
 
-#[tokio::test]
-async fn a_commit_dropped_before_its_decision_is_rolled_back_without_waiting_for_its_time() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_commit_dropped_before_its_decision_is_rolled_back_without_waiting_for_its_time(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let silent = cluster.fault(Rule::new(Matcher::method("KvPrewrite"), Action::DropAnswer).skip(7));
     let mut txn = client.begin().await.unwrap();
     for key in ONE_EACH {
         txn.put(key, "v").unwrap();
     }
-    let committing = tokio::spawn(txn.commit().into_future());
+    let committing = rt.spawn(txn.commit().into_future());
     silent.hit(1).await;
     committing.abort();
-    assert!(in_time(committing).await.unwrap_err().is_cancelled());
+    assert!(in_time(committing).await.is_err(), "it was cancelled");
     drop(silent);
     write(&client, &ONE_EACH, "w").await.unwrap();
     assert_eq!(all_now(&client).await, each(ONE_EACH, "w"));
 }
 
 async fn reads_at_every_point<F: IntoFuture>(
-    make: impl Fn(&Client, tikv_client_tokio::snapshot::Snapshot) -> F,
+    rt: &Rt,
+    make: impl Fn(&Client, tikv_client_core::snapshot::Snapshot) -> F,
 ) {
-    let cluster = txn_cluster();
+    let cluster = rt.txn_cluster();
     let writer = client(&cluster).await;
     write(&writer, &ONE_EACH, "v").await.unwrap();
     for polls in 0..MOST {
@@ -113,22 +116,22 @@ async fn reads_at_every_point<F: IntoFuture>(
     panic!("not over after {MOST} polls");
 }
 
-#[tokio::test]
-async fn a_get_can_be_dropped_at_every_point() {
-    reads_at_every_point(|_, snapshot| snapshot.get("m1")).await;
+#[apply(on_each_runtime)]
+async fn a_get_can_be_dropped_at_every_point(rt: Rt) {
+    reads_at_every_point(&rt, |_, snapshot| snapshot.get("m1")).await;
 }
 
-#[tokio::test]
-async fn a_batch_get_can_be_dropped_at_every_point() {
-    reads_at_every_point(|_, snapshot| snapshot.batch_get(ONE_EACH)).await;
+#[apply(on_each_runtime)]
+async fn a_batch_get_can_be_dropped_at_every_point(rt: Rt) {
+    reads_at_every_point(&rt, |_, snapshot| snapshot.batch_get(ONE_EACH)).await;
 }
 
-#[tokio::test]
-async fn a_scan_can_be_dropped_at_every_point() {
-    reads_at_every_point(|_, snapshot| snapshot.scan(..).reverse()).await;
+#[apply(on_each_runtime)]
+async fn a_scan_can_be_dropped_at_every_point(rt: Rt) {
+    reads_at_every_point(&rt, |_, snapshot| snapshot.scan(..).reverse()).await;
 }
 
-#[tokio::test]
-async fn a_begin_can_be_dropped_at_every_point() {
-    reads_at_every_point(|client, _| client.begin()).await;
+#[apply(on_each_runtime)]
+async fn a_begin_can_be_dropped_at_every_point(rt: Rt) {
+    reads_at_every_point(&rt, |client, _| client.begin()).await;
 }

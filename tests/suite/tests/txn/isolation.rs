@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::error::{Error, ErrorKind};
-use tikv_client_tokio::types::Timestamp;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::error::{Error, ErrorKind};
+use tikv_client_core::types::Timestamp;
 
-use crate::fixture::{client, in_time, txn_cluster};
+use crate::fixture::{client, in_time};
+use crate::runtimes::{Rt, on_each_runtime};
 
 /// Writes `value` under "k" until nobody was faster: from when to when.
 async fn set(client: &Client, value: u32) -> (Timestamp, Timestamp) {
@@ -21,14 +23,14 @@ async fn set(client: &Client, value: u32) -> (Timestamp, Timestamp) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn transactions_that_wrote_one_key_did_not_overlap() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn transactions_that_wrote_one_key_did_not_overlap(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let tasks: Vec<_> = (0..10)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move {
+            rt.spawn(async move {
                 let mut own = Vec::new();
                 for n in 0..20 {
                     own.push(set(&client, n).await);
@@ -46,16 +48,16 @@ async fn transactions_that_wrote_one_key_did_not_overlap() {
     assert!(writes.windows(2).all(|pair| pair[0].1 < pair[1].0), "two overlap");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_sees_the_last_commit_before_its_time_while_others_write() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_read_sees_the_last_commit_before_its_time_while_others_write(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let mut writes = vec![set(&client, 0).await.1];
     let over = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..10)
         .map(|_| {
             let (client, over) = (client.clone(), Arc::clone(&over));
-            tokio::spawn(async move {
+            rt.spawn(async move {
                 let mut seen = Vec::new();
                 while !over.load(Ordering::Relaxed) {
                     let txn = client.begin().await.unwrap();
@@ -78,9 +80,9 @@ async fn a_read_sees_the_last_commit_before_its_time_while_others_write() {
     }
 }
 
-#[tokio::test]
-async fn of_two_that_lock_two_keys_in_opposite_orders_at_least_one_commits() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn of_two_that_lock_two_keys_in_opposite_orders_at_least_one_commits(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let (one, two) = (client(&cluster).await, client(&cluster).await);
     for _ in 0..20 {
         let (mut first, mut second) = (one.begin().await.unwrap(), two.begin().await.unwrap());

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::txn::Transaction;
-use tikv_client_tokio::types::{Key, KeyRange, KvPair, Timestamp};
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::txn::Transaction;
+use tikv_client_core::types::{Key, KeyRange, KvPair, Timestamp};
 
-use crate::fixture::{client, in_time, txn_cluster};
+use crate::fixture::{Cluster, client, in_time};
+use crate::runtimes::{Rt, on_each_runtime};
 
 type Map = BTreeMap<Key, Bytes>;
 
@@ -66,7 +67,7 @@ async fn step(rng: &mut Rng, txn: &mut Transaction, view: &mut Map) {
 }
 
 /// Splits a region or moves a leader; what cannot be done changes nothing.
-fn disturb(rng: &mut Rng, cluster: &Embedded) {
+fn disturb(rng: &mut Rng, cluster: &Cluster) {
     let key = key(rng);
     if rng.u8(..4) == 0 {
         drop(cluster.split(&key));
@@ -76,7 +77,7 @@ fn disturb(rng: &mut Rng, cluster: &Embedded) {
     }
 }
 
-async fn history(seed: u64, cluster: &Embedded, client: &Client) {
+async fn history(seed: u64, cluster: &Cluster, client: &Client) {
     let mut rng = Rng::with_seed(seed);
     let mut map = Map::new();
     let mut versions: Vec<(Timestamp, Map)> = Vec::new();
@@ -103,10 +104,10 @@ async fn history(seed: u64, cluster: &Embedded, client: &Client) {
     }
 }
 
-#[tokio::test]
-async fn random_histories_equal_a_map_of_versions_while_regions_split_and_leaders_move() {
+#[apply(on_each_runtime)]
+async fn random_histories_equal_a_map_of_versions_while_regions_split_and_leaders_move(rt: Rt) {
     for seed in 0..5 {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         history(seed, &cluster, &client).await;
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tikv_client_tokio::client::Client;
-use tikv_client_tokio::error::{Error, ErrorKind, TxnError};
-use tikv_client_tokio::txn::{CommitInfo, TransactOptions, Transaction};
-use tikv_embedded::Embedded;
+use macro_rules_attribute::apply;
+use tikv_client_core::client::Client;
+use tikv_client_core::error::{Error, ErrorKind, TxnError};
+use tikv_client_core::txn::{CommitInfo, TransactOptions, Transaction};
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 
-use crate::fixture::{ONE_EACH, all_now, client, each, in_time, txn_cluster, within, write};
+use crate::fixture::{Cluster, ONE_EACH, all_now, client, each, in_time, within, write};
+use crate::runtimes::{Rt, on_each_runtime};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 
@@ -34,10 +35,10 @@ fn undetermined(error: &Error) {
     assert!(std::error::Error::source(error).is_some(), "{error:?} does not say why");
 }
 
-#[tokio::test]
-async fn a_commit_whose_answer_was_lost_once_is_found_to_have_happened() {
+#[apply(on_each_runtime)]
+async fn a_commit_whose_answer_was_lost_once_is_found_to_have_happened(rt: Rt) {
     for action in [Action::BreakAfter, Action::RefuseAfter(Refusal::StaleCommand), Action::Break] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let lost = cluster.fault(on("KvCommit", action).times(1));
         let commit_ts = commit_within(&client, Duration::from_secs(10)).await.unwrap().commit_ts;
@@ -47,9 +48,9 @@ async fn a_commit_whose_answer_was_lost_once_is_found_to_have_happened() {
     }
 }
 
-#[tokio::test]
-async fn a_commit_whose_answer_never_comes_is_undetermined_and_happened() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_commit_whose_answer_never_comes_is_undetermined_and_happened(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let lost = cluster.fault(on("KvCommit", Action::DropAnswer));
     undetermined(&commit_within(&client, DEADLINE).await.unwrap_err());
@@ -57,9 +58,9 @@ async fn a_commit_whose_answer_never_comes_is_undetermined_and_happened() {
     assert_eq!(all_now(&client).await, each(ONE_EACH, "v"));
 }
 
-#[tokio::test]
-async fn a_commit_that_never_arrives_is_undetermined_and_did_not_happen() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn a_commit_that_never_arrives_is_undetermined_and_did_not_happen(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let lost = cluster.fault(on("KvCommit", Action::Lose));
     undetermined(&commit_within(&client, DEADLINE).await.unwrap_err());
@@ -68,13 +69,13 @@ async fn a_commit_that_never_arrives_is_undetermined_and_did_not_happen() {
     assert!(all_now(&client).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_store_that_cannot_tell_makes_a_commit_undetermined_without_another_try() {
+#[apply(on_each_runtime)]
+async fn a_store_that_cannot_tell_makes_a_commit_undetermined_without_another_try(rt: Rt) {
     for (action, happened) in [
         (Action::RefuseAfter(Refusal::UndeterminedResult), true),
         (Action::Refuse(Refusal::UndeterminedResult), false),
     ] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let fault = cluster.fault(on("KvCommit", action));
         undetermined(&commit_within(&client, DEADLINE).await.unwrap_err());
@@ -85,10 +86,10 @@ async fn a_store_that_cannot_tell_makes_a_commit_undetermined_without_another_tr
     }
 }
 
-#[tokio::test]
-async fn a_prewrite_without_an_answer_is_a_plain_failure_and_never_commits() {
+#[apply(on_each_runtime)]
+async fn a_prewrite_without_an_answer_is_a_plain_failure_and_never_commits(rt: Rt) {
     for action in [Action::DropAnswer, Action::Lose] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let lost = cluster.fault(on("KvPrewrite", action));
         let error = commit_within(&client, DEADLINE).await.unwrap_err();
@@ -103,9 +104,9 @@ async fn a_prewrite_without_an_answer_is_a_plain_failure_and_never_commits() {
     }
 }
 
-#[tokio::test]
-async fn without_a_commit_timestamp_nothing_commits() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn without_a_commit_timestamp_nothing_commits(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let mut txn = client.begin().await.unwrap();
     for key in ONE_EACH {
@@ -119,11 +120,11 @@ async fn without_a_commit_timestamp_nothing_commits() {
     assert!(all_now(&client).await.is_empty());
 }
 
-#[tokio::test]
-async fn only_a_lost_try_makes_a_commit_that_is_refused_for_ever_undetermined() {
+#[apply(on_each_runtime)]
+async fn only_a_lost_try_makes_a_commit_that_is_refused_for_ever_undetermined(rt: Rt) {
     let refused = || Action::Refuse(Refusal::NotLeader { leader: None });
     for lost_first in [false, true] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let _lost = lost_first.then(|| cluster.fault(on("KvCommit", Action::Break).times(1)));
         let refuses = cluster.fault(on("KvCommit", refused()));
@@ -135,14 +136,14 @@ async fn only_a_lost_try_makes_a_commit_that_is_refused_for_ever_undetermined() 
     }
 }
 
-#[tokio::test]
-async fn a_prewrite_whose_fate_is_not_known_is_sent_again() {
+#[apply(on_each_runtime)]
+async fn a_prewrite_whose_fate_is_not_known_is_sent_again(rt: Rt) {
     for action in [
         Action::RefuseAfter(Refusal::UndeterminedResult),
         Action::RefuseAfter(Refusal::EpochNotMatch { siblings: 0 }),
         Action::BreakAfter,
     ] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let fault = cluster.fault(on("KvPrewrite", action.clone()).times(1));
         let ended = commit_within(&client, Duration::from_secs(10)).await;
@@ -152,9 +153,9 @@ async fn a_prewrite_whose_fate_is_not_known_is_sent_again() {
     }
 }
 
-#[tokio::test]
-async fn after_a_failed_commit_the_transaction_is_over() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn after_a_failed_commit_the_transaction_is_over(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let _lost = cluster.fault(on("KvCommit", Action::DropAnswer));
     let mut txn = client.begin().await.unwrap();
@@ -165,9 +166,9 @@ async fn after_a_failed_commit_the_transaction_is_over() {
     assert_eq!(in_time(txn.commit()).await.unwrap_err(), Error::Txn(TxnError::Over { start_ts }));
 }
 
-#[tokio::test]
-async fn transact_never_repeats_what_may_have_happened() {
-    let cluster = txn_cluster();
+#[apply(on_each_runtime)]
+async fn transact_never_repeats_what_may_have_happened(rt: Rt) {
+    let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
     let lost = cluster.fault(on("KvCommit", Action::DropAnswer));
     let mut runs = 0;
@@ -186,7 +187,7 @@ async fn transact_never_repeats_what_may_have_happened() {
 }
 
 /// What is there is all of the transaction or nothing, and as its end said.
-async fn told_the_truth(cluster: &Embedded, ended: Result<CommitInfo, Error>) {
+async fn told_the_truth(cluster: &Cluster, ended: Result<CommitInfo, Error>) {
     cluster.advance_clock(AGES);
     let found = all_now(&client(cluster).await).await;
     let (all, nothing) = (each(ONE_EACH, "v"), Vec::new());
@@ -203,12 +204,12 @@ async fn told_the_truth(cluster: &Embedded, ended: Result<CommitInfo, Error>) {
     }
 }
 
-#[tokio::test]
-async fn a_cluster_that_stops_in_the_middle_of_a_commit_leaves_a_true_word() {
+#[apply(on_each_runtime)]
+async fn a_cluster_that_stops_in_the_middle_of_a_commit_leaves_a_true_word(rt: Rt) {
     for (method, executed) in
         [("KvPrewrite", false), ("KvPrewrite", true), ("KvCommit", false), ("KvCommit", true)]
     {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let action = if executed { Action::DropAnswer } else { Action::Hold };
         let fault = cluster.fault(on(method, action));
@@ -229,10 +230,10 @@ async fn a_cluster_that_stops_in_the_middle_of_a_commit_leaves_a_true_word() {
     }
 }
 
-#[tokio::test]
-async fn a_commit_goes_on_where_a_store_came_back_in_time() {
+#[apply(on_each_runtime)]
+async fn a_commit_goes_on_where_a_store_came_back_in_time(rt: Rt) {
     for method in ["KvPrewrite", "KvCommit"] {
-        let cluster = txn_cluster();
+        let cluster = rt.txn_cluster();
         let client = client(&cluster).await;
         let fault = cluster.fault(on(method, Action::Break).times(1));
         let (ended, ()) = tokio::join!(commit_within(&client, Duration::from_secs(10)), async {

@@ -1,5 +1,6 @@
 //! Calls that go well: what is sent arrives, in order, whole, and without limits but those that were asked for.
 
+use macro_rules_attribute::apply;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -8,8 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::fixture::{sleep, timeout};
+use crate::runtimes::{Rt, on_each_runtime};
+
 use super::server::{Incoming, Server, echo, framed, status};
-use super::{PATH, connect, next, options, ready, send, try_connect};
+use super::{PATH, next, options, ready, send};
 
 const MIB: usize = 1 << 20;
 
@@ -18,17 +22,17 @@ fn large(length: usize) -> Bytes {
     (0..=250).collect::<Vec<u8>>().repeat(length / 250).into_iter().take(length).collect()
 }
 
-#[tokio::test]
-async fn a_unary_call_brings_its_answer() {
+#[apply(on_each_runtime)]
+async fn a_unary_call_brings_its_answer(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     for body in ["", "x", "a body"] {
         assert_eq!(channel.unary(PATH, Bytes::from(body)).await.unwrap(), body);
     }
 }
 
-#[tokio::test]
-async fn a_call_has_the_headers_of_grpc() {
+#[apply(on_each_runtime)]
+async fn a_call_has_the_headers_of_grpc(rt: Rt) {
     let server = Server::grpc(|mut call: Incoming| async move {
         let head = &call.request;
         let header = |name: &str| head.headers().get(name).map_or("none", |value| value.to_str().unwrap());
@@ -45,19 +49,19 @@ async fn a_call_has_the_headers_of_grpc() {
         answer.send_data(framed(seen.as_bytes()), false).unwrap();
         answer.send_trailers(status("0", None)).unwrap();
     });
-    let seen = connect(&server.address).await.unary(PATH, Bytes::new()).await.unwrap();
+    let seen = rt.channel(&server.address).await.unary(PATH, Bytes::new()).await.unwrap();
     let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
-        "POST http://{}{PATH} te=trailers type=application/grpc agent=tikv-client-tokio/{version}",
+        "POST http://{}{PATH} te=trailers type=application/grpc agent=tikv-client/{version}",
         server.address
     );
     assert_eq!(seen, expected);
 }
 
-#[tokio::test]
-async fn a_stream_carries_messages_both_ways() {
+#[apply(on_each_runtime)]
+async fn a_stream_carries_messages_both_ways(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     for round in 0..100_u32 {
         let message = Bytes::from(format!("message {round}"));
@@ -66,8 +70,8 @@ async fn a_stream_carries_messages_both_ways() {
     }
 }
 
-#[tokio::test]
-async fn messages_go_before_the_server_has_said_anything() {
+#[apply(on_each_runtime)]
+async fn messages_go_before_the_server_has_said_anything(rt: Rt) {
     // The server answers, headers included, only when the second message is there.
     let server = Server::grpc(|mut call: Incoming| async move {
         let mut data = Vec::new();
@@ -78,7 +82,7 @@ async fn messages_go_before_the_server_has_said_anything() {
         answer.send_data(Bytes::from(data), false).unwrap();
         answer.send_trailers(status("0", None)).unwrap();
     });
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     send(&mut *stream, "a").await;
     assert!(poll_fn(|cx| Poll::Ready(stream.poll_next(cx))).await.is_pending());
@@ -89,21 +93,21 @@ async fn messages_go_before_the_server_has_said_anything() {
     assert_eq!(next(&mut *stream).await, None, "the end stays the end");
 }
 
-#[tokio::test]
-async fn the_server_learns_of_a_stream_without_a_message() {
+#[apply(on_each_runtime)]
+async fn the_server_learns_of_a_stream_without_a_message(rt: Rt) {
     let server = Server::grpc(|mut call: Incoming| async move {
         let mut answer = call.begin();
         answer.send_data(framed(b"hello"), false).unwrap();
         call.data().await;
     });
-    let mut stream = connect(&server.address).await.stream(PATH);
+    let mut stream = rt.channel(&server.address).await.stream(PATH);
     assert_eq!(next(&mut *stream).await, Some(Ok("hello".into())));
 }
 
-#[tokio::test]
-async fn twenty_mebibytes_go_both_ways() {
+#[apply(on_each_runtime)]
+async fn twenty_mebibytes_go_both_ways(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let body = large(20 * MIB);
     assert!(channel.unary(PATH, body.clone()).await.unwrap() == body, "unary");
     let mut stream = channel.stream(PATH);
@@ -111,23 +115,25 @@ async fn twenty_mebibytes_go_both_ways() {
     assert!(next(&mut *stream).await.unwrap().unwrap() == body, "stream");
 }
 
-#[tokio::test]
-async fn a_message_may_be_larger_than_the_window() {
+#[apply(on_each_runtime)]
+async fn a_message_may_be_larger_than_the_window(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = try_connect(&server.address, &options(|options| options.window = 1 << 16)).await.unwrap();
+    let channel =
+        rt.try_channel(&server.address, &options(|options| options.window = 1 << 16)).await.unwrap();
     let body = large(MIB);
     assert!(channel.unary(PATH, body.clone()).await.unwrap() == body);
 }
 
-#[tokio::test]
-async fn the_largest_window_there_is_may_be_asked_for() {
+#[apply(on_each_runtime)]
+async fn the_largest_window_there_is_may_be_asked_for(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = try_connect(&server.address, &options(|options| options.window = u32::MAX)).await.unwrap();
+    let channel =
+        rt.try_channel(&server.address, &options(|options| options.window = u32::MAX)).await.unwrap();
     assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "x");
 }
 
-#[tokio::test]
-async fn a_stream_is_not_ready_when_the_server_does_not_read() {
+#[apply(on_each_runtime)]
+async fn a_stream_is_not_ready_when_the_server_does_not_read(rt: Rt) {
     let read = Arc::new(Notify::new());
     let server = Server::grpc({
         let read = Arc::clone(&read);
@@ -139,11 +145,11 @@ async fn a_stream_is_not_ready_when_the_server_does_not_read() {
             }
         }
     });
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     let message = large(16 << 10);
     let mut sent = 0;
-    while tokio::time::timeout(Duration::from_millis(50), ready(&mut *stream)).await.is_ok() {
+    while timeout(Duration::from_millis(50), ready(&mut *stream)).await.is_some() {
         stream.send(message.clone());
         sent += 1;
         assert!(sent < 1000, "a bound on what waits");
@@ -156,8 +162,8 @@ async fn a_stream_is_not_ready_when_the_server_does_not_read() {
     }
 }
 
-#[tokio::test]
-async fn a_burst_of_small_messages_may_wait_to_be_read() {
+#[apply(on_each_runtime)]
+async fn a_burst_of_small_messages_may_wait_to_be_read(rt: Rt) {
     const BURST: u32 = 5000;
     let server = Server::grpc(|mut call: Incoming| async move {
         let mut answer = call.begin();
@@ -166,31 +172,32 @@ async fn a_burst_of_small_messages_may_wait_to_be_read() {
         }
         call.data().await;
     });
-    let channel = try_connect(&server.address, &options(|options| options.window = 1 << 16)).await.unwrap();
+    let channel =
+        rt.try_channel(&server.address, &options(|options| options.window = 1 << 16)).await.unwrap();
     let mut stream = channel.stream(PATH);
     // The connection's task reads ahead meanwhile.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    sleep(Duration::from_millis(50)).await;
     for number in 0..BURST {
         assert_eq!(next(&mut *stream).await.unwrap().unwrap(), number.to_be_bytes()[..]);
     }
 }
 
-#[tokio::test]
-async fn many_calls_share_a_connection() {
+#[apply(on_each_runtime)]
+async fn many_calls_share_a_connection(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     // More than the server lets be open at a time: the rest wait.
     let calls: Vec<_> = (0..300).map(|call| channel.unary(PATH, Bytes::from(format!("{call}")))).collect();
-    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    let calls: Vec<_> = calls.into_iter().map(|call| rt.spawn(call)).collect();
     for (number, call) in calls.into_iter().enumerate() {
         assert_eq!(call.await.unwrap().unwrap(), format!("{number}"));
     }
 }
 
-#[tokio::test]
-async fn a_channel_can_go_before_its_calls() {
+#[apply(on_each_runtime)]
+async fn a_channel_can_go_before_its_calls(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     let unary = channel.unary(PATH, "late".into());
     drop(channel);

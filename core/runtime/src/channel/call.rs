@@ -25,7 +25,7 @@ use super::status::Status;
 /// gRPC's code for what is too large for who reads it: `doc/statuscodes.md`, RESOURCE_EXHAUSTED.
 const TOO_LARGE: u8 = 8;
 
-const AGENT: &str = concat!("tikv-client-tokio/", env!("CARGO_PKG_VERSION"));
+const AGENT: &str = concat!("tikv-client/", env!("CARGO_PKG_VERSION"));
 
 /// Where calls go.
 ///

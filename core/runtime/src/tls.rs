@@ -3,72 +3,77 @@
 //! Only the authorities that the configuration names are trusted: no store of the system's and none that is built in. The
 //! cryptography is named at every use (feature `aws-lc`, else `ring`), never taken from the process's default, so that
 //! two libraries in one program do not fight over it. Without either feature plain connections work, and asking for TLS
-//! is refused.
+//! is refused. The handshake itself is the runtime's: it is I/O.
 
 #[cfg(feature = "__tls")]
-pub(crate) use with::Tls;
-#[cfg(not(feature = "__tls"))]
-pub(crate) use without::Tls;
+pub use with::Tls;
 
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    #[cfg(not(feature = "__tls"))]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The runtime was built without cryptography.
     #[error(
         "TLS was asked for, but this program was built without it: turn on the feature `ring` or `aws-lc`"
     )]
     NotBuilt,
-    #[cfg(feature = "__tls")]
+    /// A certificate or key is not what it should be.
     #[error("{what} cannot be read: {why}")]
-    Unreadable { what: &'static str, why: String },
-    #[cfg(feature = "__tls")]
+    Unreadable {
+        /// Which one.
+        what: &'static str,
+        /// What is wrong with it; never its bytes.
+        why: String,
+    },
+    /// There is no certificate where one should be.
     #[error("{0} holds no certificate")]
     Empty(&'static str),
-    #[cfg(feature = "__tls")]
+    /// rustls does not take the certificates.
     #[error("the certificates cannot be used: {0}")]
-    Unusable(#[source] tokio_rustls::rustls::Error),
-    #[cfg(feature = "__tls")]
+    Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server's name, or the one that was configured for it, is none.
     #[error("{0:?} cannot be the name in a certificate")]
     BadName(String),
-    #[cfg(feature = "__tls")]
+    /// The two sides did not agree.
     #[error("TLS handshake failed: {0}")]
     Handshake(#[source] std::io::Error),
 }
 
 #[cfg(feature = "__tls")]
 mod with {
-    use std::pin::Pin;
     use std::sync::{Arc, Mutex, PoisonError};
 
+    use http::uri::Authority;
+    use rustls::pki_types::pem::{Error as PemError, PemObject};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, crypto};
     use tikv_client_core::config;
-    use tokio::net::TcpStream;
-    use tokio_rustls::TlsConnector;
-    use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
-    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
     use super::TlsError;
-    use crate::channel::Carrier;
 
-    /// Makes TLS connections. The last configuration is kept: reconnects then resume their sessions.
+    /// Makes what TLS handshakes need. The last configuration is kept: reconnects then resume their sessions.
     #[derive(Debug, Default)]
-    pub(crate) struct Tls {
+    pub struct Tls {
         last: Mutex<Option<(config::Tls, Arc<ClientConfig>)>>,
     }
 
     impl Tls {
-        /// Makes `socket`, connected to `host`, a TLS connection.
-        pub(crate) async fn secure(
+        /// What a handshake with the server at `to` (`host:port`) needs.
+        ///
+        /// # Errors
+        /// Certificates or a name that cannot be used.
+        pub fn prepare(
             &self,
-            socket: TcpStream,
-            host: &str,
+            to: &str,
             wanted: &config::Tls,
-        ) -> Result<Pin<Box<dyn Carrier>>, TlsError> {
-            let name = wanted.server_name.as_deref().unwrap_or(host);
-            let name =
-                ServerName::try_from(name.to_owned()).map_err(|_| TlsError::BadName(name.to_owned()))?;
-            let connector = TlsConnector::from(self.config(wanted)?);
-            Ok(Box::pin(connector.connect(name, socket).await.map_err(TlsError::Handshake)?))
+        ) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
+            let config = self.config(wanted)?;
+            let bad = |name: &str| TlsError::BadName(name.to_owned());
+            let name = match &wanted.server_name {
+                Some(name) => name.clone(),
+                None => host(&Authority::try_from(to).map_err(|_| bad(to))?).to_owned(),
+            };
+            ServerName::try_from(name.clone()).map_err(|_| bad(&name)).map(|name| (config, name))
         }
 
         fn config(&self, wanted: &config::Tls) -> Result<Arc<ClientConfig>, TlsError> {
@@ -84,6 +89,12 @@ mod with {
         }
     }
 
+    /// The host of an address, without the brackets of IPv6.
+    fn host(authority: &Authority) -> &str {
+        let host = authority.host();
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
     fn provider() -> crypto::CryptoProvider {
         #[cfg(feature = "aws-lc")]
         return crypto::aws_lc_rs::default_provider();
@@ -91,14 +102,18 @@ mod with {
         return crypto::ring::default_provider();
     }
 
+    fn unusable(error: rustls::Error) -> TlsError {
+        TlsError::Unusable(Box::new(error))
+    }
+
     fn build(wanted: &config::Tls) -> Result<ClientConfig, TlsError> {
         let mut authorities = RootCertStore::empty();
         for certificate in certificates("the authorities' PEM", &wanted.ca)? {
-            authorities.add(certificate).map_err(TlsError::Unusable)?;
+            authorities.add(certificate).map_err(unusable)?;
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Unusable)?
+            .map_err(unusable)?
             .with_root_certificates(authorities);
         let mut config = match &wanted.identity {
             None => builder.with_no_client_auth(),
@@ -106,7 +121,7 @@ mod with {
                 let chain = certificates("the client certificate's PEM", chain)?;
                 let key = PrivateKeyDer::from_pem_slice(key)
                     .map_err(|error| unreadable("the client's private key", &error))?;
-                builder.with_client_auth_cert(chain, key).map_err(TlsError::Unusable)?
+                builder.with_client_auth_cert(chain, key).map_err(unusable)?
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -131,31 +146,17 @@ mod with {
         };
         TlsError::Unreadable { what, why }
     }
-}
 
-#[cfg(not(feature = "__tls"))]
-mod without {
-    use std::pin::Pin;
+    #[cfg(test)]
+    mod tests {
+        use super::*;
 
-    use tikv_client_core::config;
-    use tokio::net::TcpStream;
-
-    use super::TlsError;
-    use crate::channel::Carrier;
-
-    /// Makes no connections.
-    #[derive(Debug, Default)]
-    pub(crate) struct Tls;
-
-    impl Tls {
-        #[allow(clippy::unused_async, reason = "the other build's function waits")]
-        pub(crate) async fn secure(
-            &self,
-            _socket: TcpStream,
-            _host: &str,
-            _wanted: &config::Tls,
-        ) -> Result<Pin<Box<dyn Carrier>>, TlsError> {
-            Err(TlsError::NotBuilt)
+        #[test]
+        fn an_address_has_its_host_without_port_and_brackets() {
+            for (address, wanted) in [("pd:2379", "pd"), ("127.0.0.1:1", "127.0.0.1"), ("[::1]:2379", "::1")]
+            {
+                assert_eq!(host(&Authority::try_from(address).unwrap()), wanted);
+            }
         }
     }
 }

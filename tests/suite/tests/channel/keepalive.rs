@@ -1,14 +1,18 @@
 //! Connections whose peer is gone without a word are found out; those whose peer lives are left alone.
 
+use macro_rules_attribute::apply;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tikv_client_tokio::client::ConnectOptions;
-use tikv_client_tokio::machine::TransportClass::{Lost, Unreachable};
+use tikv_client_core::client::ConnectOptions;
+use tikv_client_core::machine::TransportClass::{Lost, Unreachable};
+
+use crate::fixture::sleep;
+use crate::runtimes::{Rt, on_each_runtime};
 
 use super::server::{ACK, DATA, HEADERS, PING, Raw, Server};
-use super::{PATH, assert_fault, eventually, next, no_tasks, options, send, try_connect};
+use super::{PATH, assert_fault, eventually, next, options, send};
 
 fn quick() -> ConnectOptions {
     options(|options| {
@@ -19,21 +23,21 @@ fn quick() -> ConnectOptions {
 
 const SILENCE: &str = "no answer to a ping within 30ms";
 
-#[tokio::test]
-async fn a_peer_that_does_not_answer_a_ping_is_dead() {
+#[apply(on_each_runtime)]
+async fn a_peer_that_does_not_answer_a_ping_is_dead(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move { raw.drain().await });
-    let channel = try_connect(&server.address, &quick()).await.unwrap();
+    let channel = rt.try_channel(&server.address, &quick()).await.unwrap();
     let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
     assert_fault(&fault, Lost, &server.address, SILENCE);
     let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, SILENCE);
-    no_tasks().await;
+    rt.no_tasks().await;
 }
 
-#[tokio::test]
-async fn a_stream_without_traffic_is_watched() {
+#[apply(on_each_runtime)]
+async fn a_stream_without_traffic_is_watched(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move { raw.drain().await });
-    let channel = try_connect(&server.address, &quick()).await.unwrap();
+    let channel = rt.try_channel(&server.address, &quick()).await.unwrap();
     let mut stream = channel.stream(PATH);
     send(&mut *stream, "x").await;
     let fault = next(&mut *stream).await.unwrap().unwrap_err();
@@ -59,22 +63,22 @@ async fn answer_after(mut raw: Raw, pings: usize) {
     }
 }
 
-#[tokio::test]
-async fn a_peer_that_answers_pings_may_take_its_time() {
+#[apply(on_each_runtime)]
+async fn a_peer_that_answers_pings_may_take_its_time(rt: Rt) {
     let server = Server::raw(|raw| answer_after(raw, 4));
     let options = options(|options| options.keepalive_interval = Duration::from_millis(10));
-    let channel = try_connect(&server.address, &options).await.unwrap();
+    let channel = rt.try_channel(&server.address, &options).await.unwrap();
     assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "alive");
 }
 
-#[tokio::test]
-async fn whatever_comes_is_a_sign_of_life() {
+#[apply(on_each_runtime)]
+async fn whatever_comes_is_a_sign_of_life(rt: Rt) {
     // It never answers a ping, but sends pings of its own.
     let server = Server::raw(|mut raw: Raw| async move {
         let call = raw.expect(DATA).await.stream;
         for _ in 0..30 {
             raw.write(PING, 0, 0, b"12345678").await;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         raw.answer(call, b"alive").await;
         raw.drain().await;
@@ -83,12 +87,12 @@ async fn whatever_comes_is_a_sign_of_life() {
         options.keepalive_interval = Duration::from_millis(1);
         options.keepalive_timeout = Duration::from_millis(80);
     });
-    let channel = try_connect(&server.address, &options).await.unwrap();
+    let channel = rt.try_channel(&server.address, &options).await.unwrap();
     assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "alive");
 }
 
-#[tokio::test]
-async fn no_ping_goes_out_while_no_call_is_open() {
+#[apply(on_each_runtime)]
+async fn no_ping_goes_out_while_no_call_is_open(rt: Rt) {
     let pings = Arc::new(AtomicUsize::new(0));
     let server = Server::raw({
         let pings = Arc::clone(&pings);
@@ -106,15 +110,15 @@ async fn no_ping_goes_out_while_no_call_is_open() {
     });
     let interval = Duration::from_millis(5);
     let options = options(|options| options.keepalive_interval = interval);
-    let channel = try_connect(&server.address, &options).await.unwrap();
-    tokio::time::sleep(10 * interval).await;
+    let channel = rt.try_channel(&server.address, &options).await.unwrap();
+    sleep(10 * interval).await;
     assert_eq!(pings.load(Ordering::Relaxed), 0, "before the first call");
     let stream = channel.stream(PATH);
     eventually("pings while a call is open", || pings.load(Ordering::Relaxed) > 1).await;
     drop(stream);
     // One that was on its way may still come.
-    tokio::time::sleep(4 * interval).await;
+    sleep(4 * interval).await;
     let before = pings.load(Ordering::Relaxed);
-    tokio::time::sleep(10 * interval).await;
+    sleep(10 * interval).await;
     assert_eq!(pings.load(Ordering::Relaxed), before, "after the last call");
 }

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 
 use http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode;
 
 /// gRPC: `doc/statuscodes.md`.
 const UNKNOWN: u8 = 2;
+
+/// The largest code there is: `doc/statuscodes.md`, UNAUTHENTICATED.
+const LARGEST: u8 = 16;
 
 /// A call's end as the server gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +24,14 @@ impl Status {
     }
 
     /// The status in trailers, or in headers when the server had nothing else to say.
+    ///
+    /// gRPC: `doc/PROTOCOL-HTTP2.md`, Status, Status-Message.
     pub(super) fn find(headers: &HeaderMap) -> Option<Self> {
-        let status = tonic::Status::from_header_map(headers)?;
-        let code = u8::try_from(i32::from(status.code())).unwrap_or(UNKNOWN);
-        let message = status.message().to_owned();
+        let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok());
+        let code = code.filter(|&code| code <= LARGEST).unwrap_or(UNKNOWN);
+        let text = headers.get("grpc-message").map_or(&b""[..], |text| text.as_bytes());
+        // What is no text is told as far as it is some: it is for people.
+        let message = percent_decode(text).decode_utf8_lossy().into_owned();
         Some(Self { code, message })
     }
 

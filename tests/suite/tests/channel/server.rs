@@ -1,6 +1,7 @@
 //! Servers for tests: `Server` runs them, `grpc` answers calls as told, `Raw` speaks frame by frame.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 /// A server on a runtime of its own, which ends with it.
 pub(crate) struct Server {
     pub(crate) address: String,
+    open: Arc<AtomicUsize>,
     runtime: Option<Runtime>,
 }
 
@@ -27,15 +29,22 @@ impl Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let open = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&open);
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
                 socket.set_nodelay(true).unwrap();
-                tokio::spawn(serve(socket));
+                tokio::spawn(served(serve(socket), Arc::clone(&count)));
             }
         });
-        Self { address, runtime: Some(runtime) }
+        Self { address, open, runtime: Some(runtime) }
+    }
+
+    /// Connections that have not ended.
+    pub(crate) fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Answers calls with `handler`.
@@ -58,6 +67,13 @@ impl Server {
             async move { lead(Raw::begin(socket).await).await }
         })
     }
+}
+
+/// Serves a connection and counts it meanwhile.
+async fn served(serving: impl Future<Output = ()>, count: Arc<AtomicUsize>) {
+    count.fetch_add(1, Ordering::Relaxed);
+    serving.await;
+    count.fetch_sub(1, Ordering::Relaxed);
 }
 
 impl Drop for Server {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::line::Line;
 
 /// What carries a connection's bytes: a socket, or TLS on one.
-pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send {}
+pub trait Carrier: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Carrier for T {}
 

@@ -3,12 +3,12 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
+use tikv_client_core::client::Clock;
 use tikv_client_core::machine::{Address, TransportClass, TransportFault};
-use tokio::time::Instant;
+use tikv_client_core::types::Instant;
 
 use super::status::Status;
 
@@ -21,19 +21,21 @@ pub(super) struct Line {
     address: Address,
     /// Calls that are open.
     open: AtomicUsize,
+    clock: Arc<dyn Clock>,
     since: Instant,
-    /// When something last came, nanoseconds after `since`; 0: nothing came yet.
+    /// When something last came; 0: nothing came yet.
     heard: AtomicU64,
     /// Why the connection ended, when that is known better than by a call's own error.
     cause: OnceLock<String>,
 }
 
 impl Line {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, clock: Arc<dyn Clock>) -> Self {
         Self {
             address,
             open: AtomicUsize::new(0),
-            since: Instant::now(),
+            since: clock.now(),
+            clock,
             heard: AtomicU64::new(0),
             cause: OnceLock::new(),
         }
@@ -56,13 +58,12 @@ impl Line {
 
     /// Something came.
     pub(super) fn hear(&self) {
-        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.heard.store(nanos.max(1), Ordering::Relaxed);
+        self.heard.store(self.clock.now().0.max(1), Ordering::Relaxed);
     }
 
     /// When something last came; the line's beginning when nothing did.
     pub(super) fn heard(&self) -> Instant {
-        self.since + Duration::from_nanos(self.heard.load(Ordering::Relaxed))
+        self.since.max(Instant(self.heard.load(Ordering::Relaxed)))
     }
 
     /// Whether anything ever came.
@@ -77,7 +78,7 @@ impl Line {
 
     /// A fault with a text that names the address.
     pub(super) fn fault(&self, class: TransportClass, what: &str) -> TransportFault {
-        TransportFault::new(class, format!("{}: {what}", self.address))
+        fault(class, &self.address, what)
     }
 
     pub(super) fn rejected(&self, status: &Status) -> TransportFault {
@@ -110,6 +111,16 @@ impl Line {
         received("stream error received: ")
             .map_or(text, |reason| format!("the server reset the stream: {reason}"))
     }
+}
+
+fn fault(class: TransportClass, address: &str, what: &str) -> TransportFault {
+    TransportFault::new(class, format!("{address}: {what}"))
+}
+
+/// The fault of a connection to `address` that was never made.
+#[must_use]
+pub fn unreachable(address: &str, why: &str) -> TransportFault {
+    fault(TransportClass::Unreachable, address, why)
 }
 
 /// Whether the server vouches that it did nothing with the stream: it refused it, or named it in a GOAWAY as one that it
@@ -151,7 +162,31 @@ fn uncapitalised(text: String) -> String {
 mod tests {
     use std::io;
 
+    use tikv_client_core::types::WallTime;
+
     use super::*;
+
+    /// A clock that stands still.
+    #[derive(Debug)]
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            Instant(7)
+        }
+
+        fn wall(&self) -> WallTime {
+            WallTime(7)
+        }
+    }
+
+    #[test]
+    fn what_is_heard_is_known_from_then_on() {
+        let line = Line::new("a:1".into(), Arc::new(Stopped));
+        assert_eq!((line.has_spoken(), line.heard()), (false, Instant(7)));
+        line.hear();
+        assert_eq!((line.has_spoken(), line.heard()), (true, Instant(7)));
+    }
 
     #[test]
     fn an_error_is_told_with_its_causes_once() {
@@ -163,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_stream_the_server_did_not_look_at_did_not_happen() {
-        let line = Line::new("a:1".into());
+        let line = Line::new("a:1".into(), Arc::new(Stopped));
         let local = h2::Error::from(h2::Reason::REFUSED_STREAM);
         assert_eq!(line.broken(&local, true, false).class, TransportClass::Lost, "not the server's word");
         assert_eq!(line.broken(&local, false, false).class, TransportClass::Unreachable, "nothing was sent");

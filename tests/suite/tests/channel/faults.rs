@@ -1,22 +1,26 @@
 //! What a call that gets no answer says of it: whether it may have happened, and why.
 
+use macro_rules_attribute::apply;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use tikv_client_tokio::client::Channel;
-use tikv_client_tokio::machine::TransportClass::{Lost, Rejected, Unreachable};
-use tikv_client_tokio::machine::{TransportClass, TransportFault};
+use tikv_client_core::client::Channel;
+use tikv_client_core::machine::TransportClass::{Lost, Rejected, Unreachable};
+use tikv_client_core::machine::{TransportClass, TransportFault};
+
+use crate::fixture::{sleep, yield_now};
+use crate::runtimes::{Rt, on_each_runtime};
 
 use super::server::{DATA, HEADERS, Incoming, Raw, Server, echo, framed, grpc_head, status};
-use super::{PATH, assert_fault, connect, eventually, next, options, ready, send, try_connect};
+use super::{PATH, assert_fault, eventually, next, options, ready, send};
 
 /// The fault of a unary call and of a stream with one message, which must be the same.
-async fn faults(server: &Server, class: TransportClass, text: &str) {
-    let channel = connect(&server.address).await;
+async fn faults(rt: &Rt, server: &Server, class: TransportClass, text: &str) {
+    let channel = rt.channel(&server.address).await;
     let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
     assert_fault(&fault, class, &server.address, text);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     send(&mut *stream, "x").await;
     let fault = next(&mut *stream).await.unwrap().unwrap_err();
@@ -42,52 +46,53 @@ fn answering(head: fn() -> Response<()>, data: Option<Bytes>, trailers: Option<h
     })
 }
 
-#[tokio::test]
-async fn a_connection_reset_behind_the_request_is_lost() {
+#[apply(on_each_runtime)]
+async fn a_connection_reset_behind_the_request_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
         raw.socket.set_zero_linger().unwrap();
     });
-    faults(&server, Lost, "connection reset").await;
+    faults(&rt, &server, Lost, "connection reset").await;
 }
 
-#[tokio::test]
-async fn a_connection_closed_behind_the_request_is_lost() {
+#[apply(on_each_runtime)]
+async fn a_connection_closed_behind_the_request_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
     });
-    faults(&server, Lost, "the server closed the connection").await;
+    faults(&rt, &server, Lost, "the server closed the connection").await;
 }
 
-#[tokio::test]
-async fn a_connection_that_breaks_in_the_midst_of_the_answer_is_lost() {
+#[apply(on_each_runtime)]
+async fn a_connection_that_breaks_in_the_midst_of_the_answer_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
         raw.write(HEADERS, 4, request.stream, b"\x88\x0f\x10\x10application/grpc").await;
         raw.write(DATA, 0, request.stream, &[0, 0, 0, 0, 9, b'h']).await;
     });
-    faults(&server, Lost, "the server closed the connection").await;
+    faults(&rt, &server, Lost, "the server closed the connection").await;
 }
 
-#[tokio::test]
-async fn what_breaks_http2_is_lost() {
+#[apply(on_each_runtime)]
+async fn what_breaks_http2_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
         // Data without headers before them.
         raw.write(DATA, 0, request.stream, b"?").await;
         raw.drain().await;
     });
-    faults(&server, Lost, "connection error detected: unspecific protocol error detected").await;
+    faults(&rt, &server, Lost, "connection error detected: unspecific protocol error detected").await;
 }
 
-#[tokio::test]
-async fn a_refused_stream_did_not_happen() {
+#[apply(on_each_runtime)]
+async fn a_refused_stream_did_not_happen(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
         raw.reset(request.stream, 7).await;
         raw.drain().await;
     });
     faults(
+        &rt,
         &server,
         Unreachable,
         "the server reset the stream: refused stream before processing any application logic",
@@ -95,74 +100,74 @@ async fn a_refused_stream_did_not_happen() {
     .await;
 }
 
-#[tokio::test]
-async fn a_stream_reset_for_another_reason_may_have_happened() {
+#[apply(on_each_runtime)]
+async fn a_stream_reset_for_another_reason_may_have_happened(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
         raw.reset(request.stream, 8).await;
         raw.drain().await;
     });
-    faults(&server, Lost, "the server reset the stream: stream no longer needed").await;
+    faults(&rt, &server, Lost, "the server reset the stream: stream no longer needed").await;
 }
 
-#[tokio::test]
-async fn a_stream_above_the_last_of_a_goaway_did_not_happen() {
+#[apply(on_each_runtime)]
+async fn a_stream_above_the_last_of_a_goaway_did_not_happen(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
         raw.go_away(0, 11).await;
         raw.drain().await;
     });
     let text = "the server gave the connection up: detected excessive load generating behavior (b\"too_many_pings\")";
-    faults(&server, Unreachable, text).await;
+    faults(&rt, &server, Unreachable, text).await;
 }
 
-#[tokio::test]
-async fn a_goaway_lets_the_calls_it_names_end_and_no_other_begin() {
+#[apply(on_each_runtime)]
+async fn a_goaway_lets_the_calls_it_names_end_and_no_other_begin(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let first = raw.expect(DATA).await;
         raw.go_away(first.stream, 0).await;
         raw.answer(first.stream, b"still").await;
         raw.drain().await;
     });
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "still");
     let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
     assert_eq!(fault.class, Unreachable, "{fault}");
 }
 
-#[tokio::test]
-async fn a_call_that_a_goaway_names_and_nobody_answers_is_lost() {
+#[apply(on_each_runtime)]
+async fn a_call_that_a_goaway_names_and_nobody_answers_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
         raw.go_away(request.stream, 0).await;
     });
-    faults(&server, Lost, "the server closed the connection").await;
+    faults(&rt, &server, Lost, "the server closed the connection").await;
 }
 
-#[tokio::test]
-async fn a_stream_that_sent_nothing_did_not_happen() {
+#[apply(on_each_runtime)]
+async fn a_stream_that_sent_nothing_did_not_happen(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(HEADERS).await;
     });
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     let fault = next(&mut *stream).await.unwrap().unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, "the server closed the connection");
     assert_eq!(ready(&mut *stream).await.unwrap_err().class, Unreachable);
 }
 
-#[tokio::test]
-async fn a_broken_stream_says_so_where_it_is_written_too() {
+#[apply(on_each_runtime)]
+async fn a_broken_stream_says_so_where_it_is_written_too(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
     });
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let mut stream = channel.stream(PATH);
     send(&mut *stream, "x").await;
     // Only the writing side is looked at.
     let fault: TransportFault = loop {
         match ready(&mut *stream).await {
-            Ok(()) => tokio::task::yield_now().await,
+            Ok(()) => yield_now().await,
             Err(fault) => break fault,
         }
     };
@@ -170,10 +175,10 @@ async fn a_broken_stream_says_so_where_it_is_written_too() {
     stream.send("not in order".into());
 }
 
-#[tokio::test]
-async fn a_call_on_a_dead_connection_did_not_happen() {
+#[apply(on_each_runtime)]
+async fn a_call_on_a_dead_connection_did_not_happen(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let address = server.address.clone();
     drop(server);
     let mut last: Option<TransportFault> = None;
@@ -184,7 +189,7 @@ async fn a_call_on_a_dead_connection_did_not_happen() {
                 last = Some(fault);
                 break;
             }
-            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Ok(_) | Err(_) => sleep(Duration::from_millis(1)).await,
         }
     }
     let fault = last.expect("the connection is known to be dead");
@@ -197,8 +202,8 @@ async fn a_call_on_a_dead_connection_did_not_happen() {
     assert_eq!(next(&mut *stream).await.unwrap().unwrap_err().class, Unreachable);
 }
 
-#[tokio::test]
-async fn a_status_is_a_rejection_with_its_message() {
+#[apply(on_each_runtime)]
+async fn a_status_is_a_rejection_with_its_message(rt: Rt) {
     let only = answering(
         || {
             let mut head = grpc_head();
@@ -208,15 +213,15 @@ async fn a_status_is_a_rejection_with_its_message() {
         None,
         None,
     );
-    faults(&only, Rejected(5), "no such étagère").await;
+    faults(&rt, &only, Rejected(5), "no such étagère").await;
     let trailers = answering(grpc_head, None, Some(status("14", Some("down for now"))));
-    faults(&trailers, Rejected(14), "down for now").await;
+    faults(&rt, &trailers, Rejected(14), "down for now").await;
 }
 
-#[tokio::test]
-async fn an_answer_counts_only_with_its_status() {
+#[apply(on_each_runtime)]
+async fn an_answer_counts_only_with_its_status(rt: Rt) {
     let server = answering(grpc_head, Some(framed(b"answer")), Some(status("4", Some("too late"))));
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
     assert_fault(&fault, Rejected(4), &server.address, "too late");
     let mut stream = channel.stream(PATH);
@@ -225,37 +230,37 @@ async fn an_answer_counts_only_with_its_status() {
     assert_eq!(next(&mut *stream).await.unwrap().unwrap_err().class, Rejected(4));
 }
 
-#[tokio::test]
-async fn answers_of_others_than_grpc_servers_are_told() {
+#[apply(on_each_runtime)]
+async fn answers_of_others_than_grpc_servers_are_told(rt: Rt) {
     let proxy = answering(|| Response::builder().status(503).body(()).unwrap(), None, None);
-    faults(&proxy, Rejected(14), "HTTP status 503 (service unavailable)").await;
+    faults(&rt, &proxy, Rejected(14), "HTTP status 503 (service unavailable)").await;
     let web = answering(
         || Response::builder().header("content-type", "text/html").body(()).unwrap(),
         Some(Bytes::from_static(b"<html>")),
         None,
     );
-    faults(&web, Rejected(2), "answer of type \"text/html\", not gRPC").await;
+    faults(&rt, &web, Rejected(2), "answer of type \"text/html\", not gRPC").await;
 }
 
-#[tokio::test]
-async fn answers_that_break_grpc_are_lost() {
+#[apply(on_each_runtime)]
+async fn answers_that_break_grpc_are_lost(rt: Rt) {
     let cut = answering(grpc_head, Some(Bytes::from_static(&[0, 0, 0, 0, 9, 1])), Some(status("0", None)));
-    faults(&cut, Lost, "the server ended the call in the midst of a message").await;
+    faults(&rt, &cut, Lost, "the server ended the call in the midst of a message").await;
     let silent = answering(grpc_head, Some(Bytes::new()), None);
-    faults(&silent, Lost, "the server ended the call without a status").await;
+    faults(&rt, &silent, Lost, "the server ended the call without a status").await;
     let none = answering(grpc_head, None, Some(status("0", None)));
-    let fault = connect(&none.address).await.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = rt.channel(&none.address).await.unary(PATH, "x".into()).await.unwrap_err();
     assert_fault(&fault, Lost, &none.address, "the server ended the call without an answer");
     let two =
         answering(grpc_head, Some([framed(b"1"), framed(b"2")].concat().into()), Some(status("0", None)));
-    let fault = connect(&two.address).await.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = rt.channel(&two.address).await.unary(PATH, "x".into()).await.unwrap_err();
     assert_fault(&fault, Lost, &two.address, "the server sent two answers to one request");
 }
 
-#[tokio::test]
-async fn a_message_above_the_limit_is_refused() {
+#[apply(on_each_runtime)]
+async fn a_message_above_the_limit_is_refused(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = try_connect(&server.address, &options(|options| options.max_message = 4)).await.unwrap();
+    let channel = rt.try_channel(&server.address, &options(|options| options.max_message = 4)).await.unwrap();
     assert_eq!(channel.unary(PATH, "four".into()).await.unwrap(), "four");
     let fault = channel.unary(PATH, "fives".into()).await.unwrap_err();
     assert_fault(
@@ -267,8 +272,8 @@ async fn a_message_above_the_limit_is_refused() {
     assert_eq!(channel.unary(PATH, "next".into()).await.unwrap(), "next", "the connection lives on");
 }
 
-#[tokio::test]
-async fn a_call_given_up_is_reset_and_the_connection_lives_on() {
+#[apply(on_each_runtime)]
+async fn a_call_given_up_is_reset_and_the_connection_lives_on(rt: Rt) {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::grpc(move |mut call: Incoming| {
         let tell = tell.clone();
@@ -283,11 +288,11 @@ async fn a_call_given_up_is_reset_and_the_connection_lives_on() {
             tell.send(reset).unwrap();
         }
     });
-    let channel = connect(&server.address).await;
-    let unary = tokio::spawn(channel.unary(PATH, "hang".into()));
+    let channel = rt.channel(&server.address).await;
+    let unary = rt.spawn(channel.unary(PATH, "hang".into()));
     let mut stream = channel.stream(PATH);
     send(&mut *stream, "hang").await;
-    tokio::task::yield_now().await;
+    yield_now().await;
     drop(stream);
     assert_eq!(told.recv().await.unwrap(), h2::Reason::CANCEL);
     unary.abort();
@@ -297,10 +302,10 @@ async fn a_call_given_up_is_reset_and_the_connection_lives_on() {
     eventually("the channel is printed", || format!("{channel:?}").contains(&server.address)).await;
 }
 
-#[tokio::test]
-async fn a_bad_path_is_told() {
+#[apply(on_each_runtime)]
+async fn a_bad_path_is_told(rt: Rt) {
     let server = Server::grpc(echo);
-    let channel = connect(&server.address).await;
+    let channel = rt.channel(&server.address).await;
     let fault = channel.unary("/a b", Bytes::new()).await.unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, "\"/a b\" is not a path: invalid uri character");
 }

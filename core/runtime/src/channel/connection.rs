@@ -13,7 +13,9 @@
 //! `server/embed/etcd.go`, EnforcementPolicy with PermitWithoutStream false). A call on a connection that was silent for
 //! longer than the interval brings a ping with it.
 
-use std::pin::Pin;
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -21,18 +23,16 @@ use std::time::Duration;
 use h2::client::{Connection, SendRequest};
 use h2::{Ping, PingPong};
 use http::uri::{Authority, Scheme};
-use tikv_client_core::client::ConnectOptions;
+use tikv_client_core::client::{BoxFuture, ConnectOptions, Runtime};
 use tikv_client_core::config::Security;
-use tikv_client_core::machine::{Address, TransportClass, TransportFault};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tikv_client_core::machine::{Address, TransportFault};
+use tikv_client_core::types::Instant;
 
 use super::Connected;
 use super::call::Target;
-use super::line::{CLOSED, Line, words};
+use super::line::{CLOSED, Line, unreachable, words};
 use super::message::Outgoing;
 use super::socket::{Carrier, Socket};
-use crate::tls::Tls;
 
 /// The largest window. RFC 9113: 6.9.1.
 const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -49,62 +49,64 @@ const RESET_STREAMS: usize = 4096;
 /// The shortest keepalive that makes sense; less would only burn the processor.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Later than any connection lives.
-const FAR: Duration = Duration::from_secs(1 << 30);
+/// Why a runtime could not open a socket; told with its causes.
+pub type DialError = Box<dyn Error + Send + Sync>;
 
-/// Connects to `to`. Must run in a task of a tokio runtime: the connection's task is spawned there.
-pub(crate) async fn connect(
+/// Makes a channel to `to` over the socket that `dial` opens: with TLS on it, where `options` ask for that.
+///
+/// `runtime` gives the time and carries the connection's task; `dial` is polled by whoever polls this.
+///
+/// # Errors
+/// [`Unreachable`](tikv_client_core::machine::TransportClass::Unreachable) with the address and the cause: no socket, no
+/// HTTP/2 at its other end, or not within `options.timeout`.
+///
+/// # Cancel safety
+/// Dropping the future drops the socket.
+pub async fn connect(
+    runtime: Arc<dyn Runtime>,
     to: Address,
     options: ConnectOptions,
-    tls: Arc<Tls>,
+    dial: impl Future<Output = Result<Pin<Box<dyn Carrier>>, DialError>>,
 ) -> Result<Connected, TransportFault> {
-    let line = Arc::new(Line::new(Arc::clone(&to)));
-    let open = open(&to, &options, &tls, &line);
-    match tokio::time::timeout(options.timeout, open).await {
-        Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(why)) => Err(line.fault(TransportClass::Unreachable, &why)),
-        Err(_) => {
-            let why = format!("not connected within {:?}", options.timeout);
-            Err(line.fault(TransportClass::Unreachable, &why))
-        }
+    let mut timer = runtime.sleep_until(runtime.now() + options.timeout);
+    let mut opening = pin!(open(runtime, &to, &options, dial));
+    let opened = poll_fn(|cx| match opening.as_mut().poll(cx) {
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+        ready => ready.map(Some),
+    });
+    match opened.await {
+        Some(Ok(connected)) => Ok(connected),
+        Some(Err(why)) => Err(unreachable(&to, &why)),
+        None => Err(unreachable(&to, &format!("not connected within {:?}", options.timeout))),
     }
 }
 
-async fn open(to: &str, options: &ConnectOptions, tls: &Tls, line: &Arc<Line>) -> Result<Connected, String> {
-    let authority = Authority::try_from(to).map_err(|error| format!("not an address: {error}"))?;
-    let socket = TcpStream::connect(to).await.map_err(|error| words(&error))?;
-    // Frames are written whole, and an answer is waited for: there is nothing to gather.
-    socket.set_nodelay(true).map_err(|error| words(&error))?;
-    let (carrier, scheme): (Pin<Box<dyn Carrier>>, _) = match &options.security {
-        Security::Plain => (Box::pin(socket), Scheme::HTTP),
-        Security::Tls(wanted) => {
-            let secured = tls.secure(socket, host(&authority), wanted).await;
-            (secured.map_err(|error| words(&error))?, Scheme::HTTPS)
-        }
-        other => return Err(format!("this runtime does not know {other:?}")),
-    };
-    let socket = Socket::new(carrier, Arc::clone(line));
+async fn open(
+    runtime: Arc<dyn Runtime>,
+    to: &Address,
+    options: &ConnectOptions,
+    dial: impl Future<Output = Result<Pin<Box<dyn Carrier>>, DialError>>,
+) -> Result<Connected, String> {
+    let authority = Authority::try_from(&**to).map_err(|error| format!("not an address: {error}"))?;
+    let carrier = dial.await.map_err(|error| words(&*error))?;
+    let scheme = if options.security == Security::Plain { Scheme::HTTP } else { Scheme::HTTPS };
+    let line = Arc::new(Line::new(Arc::clone(to), Arc::clone(&runtime) as _));
+    let socket = Socket::new(carrier, Arc::clone(&line));
     let (requests, mut connection) = handshake(socket, options).await.map_err(|error| words(&error))?;
     let pings = connection.ping_pong().ok_or("the connection has no pings")?;
-    std::future::poll_fn(|cx| poll_spoken(&mut connection, line, cx)).await?;
+    poll_fn(|cx| poll_spoken(&mut connection, &line, cx)).await?;
     let task = Task {
-        line: Arc::clone(line),
+        line: Arc::clone(&line),
         connection,
         pings,
         watch: Watch::Idle,
-        timer: Box::pin(tokio::time::sleep(FAR)),
-        interval: options.keepalive_interval.clamp(MIN_INTERVAL, FAR),
-        timeout: options.keepalive_timeout.clamp(MIN_INTERVAL, FAR),
+        timer: Timer::new(Arc::clone(&runtime)),
+        interval: options.keepalive_interval.max(MIN_INTERVAL),
+        timeout: options.keepalive_timeout.max(MIN_INTERVAL),
     };
-    let target = Target::new(Arc::clone(line), (scheme, authority), options.max_message, requests);
-    tokio::spawn(task);
+    let target = Target::new(line, (scheme, authority), options.max_message, requests);
+    runtime.spawn(Box::pin(task));
     Ok(Connected { target })
-}
-
-/// The host of an address, without the brackets of IPv6.
-fn host(authority: &Authority) -> &str {
-    let host = authority.host();
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 async fn handshake(
@@ -154,6 +156,34 @@ enum Watch {
     Leaving,
 }
 
+/// A sleep that can be put off.
+struct Timer {
+    runtime: Arc<dyn Runtime>,
+    due: Instant,
+    sleep: Option<(Instant, BoxFuture<()>)>,
+}
+
+impl Timer {
+    fn new(runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, due: Instant::FAR, sleep: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.due <= self.runtime.now() {
+                return Poll::Ready(());
+            }
+            let sleep = match &mut self.sleep {
+                // One that ends too soon is kept: a call that ends puts the time off, and that is cheaper so.
+                Some((until, sleep)) if *until <= self.due => sleep,
+                _ => &mut self.sleep.insert((self.due, self.runtime.sleep_until(self.due))).1,
+            };
+            ready!(sleep.as_mut().poll(cx));
+            self.sleep = None;
+        }
+    }
+}
+
 /// See the module.
 struct Task {
     /// One hold of this task and one of the socket.
@@ -161,7 +191,7 @@ struct Task {
     connection: Connection<Socket, Outgoing>,
     pings: PingPong,
     watch: Watch,
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
     interval: Duration,
     timeout: Duration,
 }
@@ -174,24 +204,24 @@ impl Task {
     fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if !matches!(self.watch, Watch::Leaving) && Arc::strong_count(&self.line) <= OWN_HOLDS {
-                self.wait_for(Watch::Leaving, Instant::now() + self.timeout);
+                self.wait_for(Watch::Leaving, self.timer.runtime.now() + self.timeout);
             }
             match self.watch {
                 Watch::Idle if self.line.is_busy() => self.listen(),
                 Watch::Idle => return Poll::Pending,
                 Watch::Listening if !self.line.is_busy() => self.watch = Watch::Idle,
                 Watch::Listening => {
-                    ready!(self.timer.as_mut().poll(cx));
-                    let now = Instant::now();
+                    ready!(self.timer.poll(cx));
+                    let now = self.timer.runtime.now();
                     if self.silence_ends() > now { self.listen() } else { self.ask(now) }
                 }
                 Watch::Asked { at } if self.line.heard() >= at => self.listen(),
                 Watch::Asked { .. } => {
-                    ready!(self.timer.as_mut().poll(cx));
+                    ready!(self.timer.poll(cx));
                     self.line.ends(|| format!("no answer to a ping within {:?}", self.timeout));
                     return Poll::Ready(());
                 }
-                Watch::Leaving => return self.timer.as_mut().poll(cx),
+                Watch::Leaving => return self.timer.poll(cx),
             }
         }
     }
@@ -215,7 +245,7 @@ impl Task {
 
     fn wait_for(&mut self, watch: Watch, until: Instant) {
         self.watch = watch;
-        self.timer.as_mut().reset(until);
+        self.timer.due = until;
     }
 }
 
@@ -241,6 +271,6 @@ impl Future for Task {
 impl Drop for Task {
     /// Calls learn of the end when the connection is dropped, after this.
     fn drop(&mut self) {
-        self.line.ends(|| "the tokio runtime has ended".to_owned());
+        self.line.ends(|| "the runtime has ended".to_owned());
     }
 }

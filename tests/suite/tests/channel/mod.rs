@@ -1,17 +1,16 @@
-//! The runtime and its channels against small servers, most of which misbehave.
+//! Runtimes and their channels against small servers, most of which misbehave.
 //!
 //! `server` has them: HTTP/2 servers that a test gives a handler, and raw ones that a test leads frame by frame. They run
-//! on a runtime of their own, so that a test can count the tasks of its own.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+//! on a tokio runtime of their own, so that a test can count the tasks of its own. `time` and `ended` are about runtimes
+//! alone, the rest about channels: `connect` them, `calls` that go well, `faults` of those that do not, `keepalive`, `tls`.
 
 mod calls;
 mod connect;
+mod ended;
 mod faults;
 mod keepalive;
-mod runtime;
 mod server;
-#[cfg(feature = "__tls")]
+mod time;
 mod tls;
 
 use std::future::poll_fn;
@@ -19,14 +18,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tikv_client_tokio::Tokio;
-use tikv_client_tokio::client::{ByteStream, Channel, ConnectOptions, Runtime};
-use tikv_client_tokio::machine::{TransportClass, TransportFault};
+use tikv_client_core::client::{ByteStream, Channel, ConnectOptions};
+use tikv_client_core::machine::{TransportClass, TransportFault};
+
+use crate::fixture::{PATIENCE, sleep};
+use crate::runtimes::Rt;
 
 const PATH: &str = "/test.Service/Method";
-
-/// Time-outs that a healthy test never meets.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Options with time-outs that a healthy test never meets; `change` makes the test's own.
 fn options(change: impl FnOnce(&mut ConnectOptions)) -> ConnectOptions {
@@ -38,12 +36,20 @@ fn options(change: impl FnOnce(&mut ConnectOptions)) -> ConnectOptions {
     options
 }
 
-async fn try_connect(address: &str, options: &ConnectOptions) -> Result<Box<dyn Channel>, TransportFault> {
-    Tokio::current().unwrap().connect(Arc::from(address), options).await
-}
+impl Rt {
+    /// Makes a channel.
+    async fn try_channel(
+        &self,
+        address: &str,
+        options: &ConnectOptions,
+    ) -> Result<Box<dyn Channel>, TransportFault> {
+        self.runtime().connect(Arc::from(address), options).await
+    }
 
-async fn connect(address: &str) -> Box<dyn Channel> {
-    try_connect(address, &options(|_| {})).await.unwrap()
+    /// Makes a channel to a server that lives.
+    async fn channel(&self, address: &str) -> Box<dyn Channel> {
+        self.try_channel(address, &options(|_| {})).await.unwrap()
+    }
 }
 
 async fn ready(stream: &mut dyn ByteStream) -> Result<(), TransportFault> {
@@ -69,12 +75,6 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// Waits until no task of this runtime is left (a test's own body is not counted as one).
-async fn no_tasks() {
-    let metrics = tokio::runtime::Handle::current().metrics();
-    eventually("no task is left", || metrics.num_alive_tasks() == 0).await;
 }

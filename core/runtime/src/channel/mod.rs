@@ -1,5 +1,6 @@
-//! A channel: one TCP connection, HTTP/2 by the crate `h2`, and gRPC's framing of encoded messages.
+//! A channel: one connection, HTTP/2 by the crate `h2`, and gRPC's framing of encoded messages.
 //!
+//! The runtime opens the socket, TLS on it included, and gives time; everything behind that is here, the same for all.
 //! One task owns the connection (`connection`): it reads, writes and keeps alive, and ends when the channel and its calls
 //! are gone. A call (`call`) is a handle on one HTTP/2 stream; sending puts a message into h2's queue, bounded by flow
 //! control, and wakes that one task: no task per call, no copy, no queue of our own. `message` is the framing, `status`
@@ -24,11 +25,12 @@ use tikv_client_core::client::{BoxFuture, ByteStream, Channel};
 use tikv_client_core::machine::{TransportClass, TransportFault};
 
 use call::{Call, Target};
-pub(crate) use connection::connect;
-pub(crate) use socket::Carrier;
+pub use connection::{DialError, connect};
+pub use line::unreachable;
+pub use socket::Carrier;
 
 /// A connected channel.
-pub(crate) struct Connected {
+pub struct Connected {
     target: Target,
 }
 
