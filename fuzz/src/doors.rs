@@ -13,7 +13,9 @@ use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 use tikv_embedded::model::cluster::HEALTH_PATH;
 use tikv_embedded::model::pd::http::{Request, store_page};
 use tikv_embedded::model::pd::{Asked, Watch};
-use tikv_embedded::model::{Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, frame, key, pd};
+use tikv_embedded::model::{
+    Api, Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, frame, key, pd,
+};
 use tikv_proto::{kvrpcpb, metapb, methods, pdpb};
 
 use crate::choices::Choices;
@@ -324,7 +326,8 @@ impl Play {
         let asked = Asked::new(&mut self.cluster.topology, choices.below(3), self.now);
         let page = self.cluster.pd.http(asked, Request::new(method, &target, &body));
         assert!((100..600).contains(&page.status), "{method} {target} has status {}", page.status);
-        assert!((100..600).contains(&store_page(method, &target).status));
+        let api = *choices.of(&[Api::V1, Api::V1Ttl, Api::V2]);
+        assert!((100..600).contains(&store_page(method, &target, api).status));
     }
 
     fn fault(&mut self, choices: &mut Choices<'_>) {

@@ -38,8 +38,11 @@ mod split_during_commit;
 /// A scene under way.
 type Play = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
+/// A name, and how it is played.
+type Scene = (&'static str, fn(Stage) -> Play);
+
 /// The scenes by name.
-const SCENES: [(&str, fn(Stage) -> Play); 5] = [
+const SCENES: [Scene; 5] = [
     ("lock_of_a_dead_client", |stage| Box::pin(lock_of_a_dead_client::play(stage))),
     ("lost_commit_answer", |stage| Box::pin(lost_commit_answer::play(stage))),
     ("not_leader_storm", |stage| Box::pin(not_leader_storm::play(stage))),

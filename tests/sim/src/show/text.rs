@@ -237,7 +237,7 @@ fn refusal(error: &pb::KeyError) -> (&'static str, String) {
         (!error.abort.is_empty(), "error", error.abort.as_str()),
     ];
     let found = named.into_iter().find(|named| named.0);
-    found.map_or(("error", "a key error".to_owned()), |(_, result, text)| (result, cut(text, 80)))
+    found.map_or_else(|| ("error", "a key error".to_owned()), |(_, result, text)| (result, cut(text, 80)))
 }
 
 /// What a fault means, and its text.

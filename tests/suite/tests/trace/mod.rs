@@ -63,10 +63,10 @@ async fn work(client: Client, task: u64) -> Result<(), Error> {
             txn.put(key(rng.usize(12..60)), format!("{VALUE}{task}"))?;
         }
         txn.delete(key(rng.usize(60..90)))?;
-        if task % 4 == 0 {
-            let range = if task % 8 == 0 { "c".."p" } else { "a".."e" };
+        if task.is_multiple_of(4) {
+            let range = if task.is_multiple_of(8) { "c".."p" } else { "a".."e" };
             let scan = txn.scan(range).limit(20).batch_size(4);
-            if task % 3 == 0 {
+            if task.is_multiple_of(3) {
                 scan.reverse().await?
             } else {
                 scan.await?
