@@ -1,5 +1,7 @@
 //! The committed traces: what they hold, and that the client still does the same with the same answers.
 
+#![allow(clippy::unwrap_used, reason = "a test, and what helps it, panics to fail")]
+
 use std::path::PathBuf;
 
 use tikv_client_core::trace::{Record, Records, redact, replay};
