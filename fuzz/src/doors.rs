@@ -318,7 +318,7 @@ impl Play {
         let mut target = known.replace('#', if choices.one_in(8) { "18446744073709551616" } else { "1" });
         match choices.below(4) {
             0 => {
-                let query: &str = choices.of(&QUERIES);
+                let query: &&str = choices.of(&QUERIES);
                 target.push_str(query);
             }
             1 => target.push_str(&String::from_utf8_lossy(&choices.bytes(12))),
