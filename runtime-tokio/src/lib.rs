@@ -18,15 +18,20 @@
 //!
 //! * `ring` (default): TLS by rustls on ring.
 //! * `aws-lc`: TLS by rustls on aws-lc-rs; goes before `ring` where both are on. Needs a C compiler, at times cmake.
+//! * `tonic`: `grpc_status`, for services that are themselves served by tonic.
 //!
-//! With neither, plain connections work and asking for TLS is refused with a text that says so. Which of the two is used
+//! Without the first two, plain connections work and asking for TLS is refused with a text that says so. Which of the two is used
 //! is never taken from the process's default.
 
 mod runtime;
+#[cfg(feature = "tonic")]
+mod status;
 
 use std::sync::Arc;
 
 pub use runtime::{NoRuntime, Tokio};
+#[cfg(feature = "tonic")]
+pub use status::grpc_status;
 pub use tikv_client_core::*;
 pub use tikv_client_runtime::Wait;
 
