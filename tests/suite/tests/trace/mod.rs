@@ -140,6 +140,8 @@ async fn recorded(rt: &Rt, change: impl Fn(Recorder) -> Recorder) -> Vec<u8> {
     }
     assert!(faults.iter().filter(|fault| fault.hits() > 0).count() > 6);
     client.close(Duration::from_secs(20)).await;
+    // A service writes its last records when its task ends.
+    rt.no_tasks().await;
     tape.trace()
 }
 
@@ -287,6 +289,7 @@ async fn two_clients_may_share_a_recorder_and_raw_calls_are_recorded_as_all_othe
     for client in clients {
         client.close(Duration::from_secs(5)).await;
     }
+    rt.no_tasks().await;
     let trace = tape.trace();
     // A refused call does nothing, so there is nothing to record.
     assert_eq!(replays(&trace).0, 16);
