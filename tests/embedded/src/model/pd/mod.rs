@@ -303,7 +303,10 @@ impl Pd {
             m::LOAD_GLOBAL_CONFIG => self.load_settings(&decode(&body)?).map(|answer| encode(&answer)),
             _ if methods::meta_storage::ALL.contains(&path) => self.meta(&asked, path, &body),
             _ if methods::resource_manager::ALL.contains(&path) => self.resource(&asked, path, &body),
-            _ => self.etcd(&asked, path, &body),
+            _ if etcd::METHODS.contains(&path) => self.etcd(&asked, path, &body),
+            // What stores tell PD: those of this cluster need not.
+            _ if method(path).is_some() => Err(keyspaces::not_implemented(path)),
+            _ => Err(unknown_method(path)),
         }
     }
 
