@@ -42,6 +42,9 @@ fn a_keyspace_created_over_http_is_told_to_who_watches() {
         let request = keyspacepb::WatchKeyspacesRequest { header: pd_header(&client).await };
         let mut stream = watch(&client, keyspace::WATCH_KEYSPACES, &request).await;
         let mut seen = Vec::new();
+        let all: keyspacepb::WatchKeyspacesResponse =
+            stream.message().await.expect("goes on").expect("what is there");
+        seen.extend(all.keyspaces.into_iter().map(|meta| (meta.name.clone(), meta.state())));
         let (line, _) = http(&cluster, "POST /pd/api/v2/keyspaces", r#"{"name":"ks"}"#).await;
         assert_eq!(line, "HTTP/1.1 200 OK");
         while seen.len() < 3 {
@@ -66,7 +69,8 @@ fn what_only_time_changes_is_told_to_who_watches_too() {
     block_on(async {
         let cluster = Embedded::builder().start().expect("it starts");
         let client = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
-        let request = meta_storagepb::WatchRequest { key: "k".into(), ..Default::default() };
+        let request =
+            meta_storagepb::WatchRequest { key: "k".into(), start_revision: 1, ..Default::default() };
         let mut stream = watch(&client, meta_storage::WATCH, &request).await;
         // LeaseGrant of one second, then a key that lives as long as it.
         let granted = client.bytes("/etcdserverpb.Lease/LeaseGrant", &[], &[0x08, 1]).await.expect("granted");

@@ -67,3 +67,21 @@ files! {
     meta_storage "meta";
     resource_groups "resource";
 }
+
+#[test]
+fn an_answer_that_was_not_recorded_is_noticed() {
+    let table = [
+        (r#"{"ok":{"header":{"cluster_id":"$cluster"},"bootstrapped":true}}"#, 0),
+        (r#"{"ok":{"header":{"cluster_id":"$cluster"}}}"#, 1),
+        (r#"{"ok":{"header":{"cluster_id":"$cluster+1"},"bootstrapped":true}}"#, 1),
+        (r#"{"ok":{"$part":true,"bootstrapped":"~absent"}}"#, 1),
+        (r#"{"ok":{"$part":true,"region":{}}}"#, 1),
+        (r#"{"err":["UNKNOWN","{*}"]}"#, 1),
+    ];
+    for (want, differences) in table {
+        let step = format!(r#"{{"rpc":"PD/IsBootstrapped","req":{{}},"want":{want}}}"#);
+        let scenario = format!(r#"{{"name":"x","steps":[{step}]}}"#);
+        let (held, different) = Player::new().file(&scenario, "qwerty");
+        assert_eq!((held, different.len()), (1 - differences, differences), "{want}: {different:?}");
+    }
+}

@@ -133,8 +133,7 @@ pub struct Pd {
     external_timestamp: u64,
     /// The least resolved timestamp that each store has reported.
     min_resolved: BTreeMap<u64, u64>,
-    /// The operator of each region that runs, or ran last.
-    operators: BTreeMap<u64, operators::Operator>,
+    operators: operators::Operators,
     /// How long each step of an operator takes.
     operator_step: Duration,
     lag: view::Lag,
@@ -183,7 +182,7 @@ impl Pd {
             max_peer_count,
             external_timestamp: 0,
             min_resolved: BTreeMap::new(),
-            operators: BTreeMap::new(),
+            operators: operators::Operators::default(),
             operator_step: Duration::ZERO,
             lag: view::Lag::default(),
             keys: kv::Keys::default(),
@@ -222,7 +221,7 @@ impl Pd {
     /// When time alone will make something happen.
     #[must_use]
     pub fn next_due(&self) -> Option<Now> {
-        let due = [self.keys.next_expiry(), self.next_operator_step(), self.next_election()];
+        let due = [self.keys.next_expiry(), self.operators.next_step(), self.next_election()];
         due.into_iter().flatten().min()
     }
 
@@ -304,7 +303,10 @@ impl Pd {
             m::LOAD_GLOBAL_CONFIG => self.load_settings(&decode(&body)?).map(|answer| encode(&answer)),
             _ if methods::meta_storage::ALL.contains(&path) => self.meta(&asked, path, &body),
             _ if methods::resource_manager::ALL.contains(&path) => self.resource(&asked, path, &body),
-            _ => self.etcd(&asked, path, &body),
+            _ if etcd::METHODS.contains(&path) => self.etcd(&asked, path, &body),
+            // What stores tell PD: those of this cluster need not.
+            _ if method(path).is_some() => Err(keyspaces::not_implemented(path)),
+            _ => Err(unknown_method(path)),
         }
     }
 

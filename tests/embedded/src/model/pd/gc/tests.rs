@@ -1,5 +1,6 @@
 //! The rules of GC states that the recorded scenarios do not reach.
 
+use proptest::prelude::*;
 use tikv_proto::{methods::pd as m, pdpb};
 
 use super::super::tests::{World, error_of, header};
@@ -93,4 +94,87 @@ fn the_gc_worker_is_told_who_holds_it_back() {
     };
     let told: pdpb::UpdateServiceGcSafePointResponse = world.ask(m::UPDATE_SERVICE_GC_SAFE_POINT, &worker);
     assert_eq!((told.service_id, told.min_safe_point), ("cdc".into(), 50));
+}
+
+/// What is done to the GC state of a cluster.
+#[derive(Clone, Debug)]
+enum Act {
+    AdvanceTxn(u64),
+    AdvanceGc(u64),
+    Barrier { id: u8, ts: u64, ttl: i64, global: bool },
+    Pass(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..60_u64).prop_map(Act::AdvanceTxn),
+        (0..60_u64).prop_map(Act::AdvanceGc),
+        (0..3_u8, 0..60_u64, 1..5_i64, any::<bool>()).prop_map(|(id, ts, ttl, global)| Act::Barrier {
+            id,
+            ts,
+            ttl,
+            global
+        }),
+        (0..4_u64).prop_map(Act::Pass),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn safe_points_only_grow_and_never_pass_what_holds_them(acts in prop::collection::vec(act(), 0..40)) {
+        let mut world = World::new();
+        let (mut txn, mut gc) = (0, 0);
+        // Barriers that were set and live, by id and kind, with the second behind which they are over.
+        let mut living: std::collections::BTreeMap<(bool, u8), (u64, u64)> = Default::default();
+        let mut second = 0;
+        for act in acts {
+            match act {
+                Act::AdvanceTxn(target) => {
+                    let told = advance(&mut world, target);
+                    if error_of(told.header).is_empty() {
+                        prop_assert_eq!(told.old_txn_safe_point, txn);
+                        let least = living.values().filter(|(_, end)| second <= *end).map(|(ts, _)| *ts).min();
+                        prop_assert_eq!(told.new_txn_safe_point, txn.max(target.min(least.unwrap_or(target))));
+                        let held = told.new_txn_safe_point < target;
+                        prop_assert!(!held || !told.blocker_description.is_empty());
+                        // What is over is forgotten for good, even if the clock should go back.
+                        living.retain(|_, (_, end)| second <= *end);
+                        txn = told.new_txn_safe_point;
+                    } else {
+                        prop_assert!(target < txn);
+                    }
+                }
+                Act::AdvanceGc(target) => {
+                    let request =
+                        pdpb::AdvanceGcSafePointRequest { header: header(), target, ..Default::default() };
+                    let told: pdpb::AdvanceGcSafePointResponse = world.ask(m::ADVANCE_GC_SAFE_POINT, &request);
+                    let fine = error_of(told.header).is_empty();
+                    prop_assert_eq!(fine, target >= gc && target <= txn);
+                    gc = if fine { target } else { gc };
+                }
+                Act::Barrier { id, ts, ttl, global } => {
+                    let name = format!("b{id}");
+                    let error = if global {
+                        let request = pdpb::SetGlobalGcBarrierRequest {
+                            header: header(),
+                            barrier_id: name,
+                            barrier_ts: ts,
+                            ttl_seconds: ttl,
+                        };
+                        error_of(world.ask::<pdpb::SetGlobalGcBarrierResponse>(m::SET_GLOBAL_GC_BARRIER, &request).header)
+                    } else {
+                        barrier(&mut world, &name, ts, ttl)
+                    };
+                    prop_assert_eq!(error.is_empty(), ts >= txn);
+                    if error.is_empty() {
+                        living.insert((global, id), (ts, second + ttl.unsigned_abs()));
+                    }
+                }
+                Act::Pass(seconds) => {
+                    second += seconds;
+                    world.pass(seconds);
+                }
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! * here: a request, a [`Page`], and which of the following answers what.
 //! * `cluster`: members, health, configuration, placement rules, resolved timestamps, service safe points.
-//! * `stores`, `regions`, `keyspaces`: these. Operators are in [`super::operators`].
+//! * `stores`, `regions`, `keyspaces`: these. Operators are in `pd/operators`.
 //! * `body`: JSON bodies, and Go's words for broken ones.
 //!
 //! PD: `server/api/router.go`, `server/apiv2/router.go`.
@@ -145,22 +145,22 @@ impl Pd {
                 Err(error) => Page::value(400, &body::input_error(&error)),
             },
             ("GET", ["operators"]) => {
-                let running = self.operators.iter().filter(|(_, operator)| !operator.has_ended());
-                Page::value(200, &running.map(|(&region, operator)| operator.line(region)).collect())
+                let lines = self.operators.running().map(|(region, operator)| operator.line(region));
+                Page::value(200, &lines.collect())
             }
             ("DELETE", ["operators"]) => {
-                self.cancel_operators(None);
+                self.operators.cancel(asked.now, None);
                 Page::text(200, "All pending operators are canceled.")
             }
             ("GET" | "DELETE", ["operators", id]) => {
                 let Ok(region) = id.parse() else { return Page::text(400, &super::go::no_number(id)) };
-                let Some(operator) = self.operators.get(&region) else {
+                let Some(operator) = self.operators.get(region) else {
                     return Page::text(500, "[PD:schedule:ErrOperatorNotFound]operator not found");
                 };
                 if request.method == "GET" {
                     return Page::value(200, &operator.line(region));
                 }
-                self.cancel_operators(Some(region));
+                self.operators.cancel(asked.now, Some(region));
                 Page::text(200, "The pending operator is canceled.")
             }
             _ => Page::not_found(),

@@ -4,8 +4,8 @@
 //!   `admin`: the operators that the HTTP API orders.
 //!
 //! An operator is carried out at once, unless the test wants each step to take some time
-//! ([`Pd::set_operator_step`]): then the steps are due one after another, and meanwhile the operator runs. A region has one operator at
-//! a time; the last one is remembered for ten minutes.
+//! ([`Pd::set_operator_step`]): then the steps are due one after another, and meanwhile the operator runs. A region has
+//! one operator at a time; the last one is remembered for ten minutes.
 //!
 //! After a peer was removed the rule checker puts one back, as PD's does: a learner on a store that has none, which
 //! then becomes a voter.
@@ -17,6 +17,7 @@ mod rpc;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,15 +77,68 @@ impl Operator {
     }
 }
 
-impl Pd {
+/// The operator of each region that runs, or ran last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Operators {
+    by_region: BTreeMap<u64, Operator>,
+    /// Regions by when the next step of their operator is due.
+    due: BTreeSet<(Now, u64)>,
+    /// Regions by when their operator ended.
+    ended: BTreeSet<(Now, u64)>,
+}
+
+impl Operators {
+    pub(super) fn get(&self, region: u64) -> Option<&Operator> {
+        self.by_region.get(&region)
+    }
+
+    /// Those that run, by region.
+    pub(super) fn running(&self) -> impl Iterator<Item = (u64, &Operator)> {
+        self.by_region
+            .iter()
+            .map(|(id, operator)| (*id, operator))
+            .filter(|(_, operator)| !operator.has_ended())
+    }
+
+    /// When the next step is due.
+    pub(super) fn next_step(&self) -> Option<Now> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    fn remove(&mut self, region: u64) -> Option<Operator> {
+        let operator = self.by_region.remove(&region)?;
+        self.due.remove(&(operator.at, region));
+        self.ended.remove(&(operator.at, region));
+        Some(operator)
+    }
+
+    fn insert(&mut self, region: u64, operator: Operator) {
+        self.remove(region);
+        let list = if operator.has_ended() { &mut self.ended } else { &mut self.due };
+        list.insert((operator.at, region));
+        self.by_region.insert(region, operator);
+    }
+
     /// Ends the operator of a region, or all, where they are.
-    pub(super) fn cancel_operators(&mut self, region: Option<u64>) {
-        let running = self.operators.iter_mut().filter(|(_, operator)| !operator.has_ended());
-        for (_, operator) in running.filter(|(id, _)| region.is_none_or(|region| region == **id)) {
-            operator.status = OperatorStatus::Cancel;
+    pub(super) fn cancel(&mut self, now: Now, region: Option<u64>) {
+        let running = self.running().map(|(id, _)| id).filter(|id| region.is_none_or(|region| region == *id));
+        for id in running.collect::<Vec<u64>>() {
+            if let Some(operator) = self.remove(id) {
+                self.insert(id, Operator { status: OperatorStatus::Cancel, at: now, ..operator });
+            }
         }
     }
 
+    fn forget_old(&mut self, now: Now) {
+        while let Some(&(at, region)) = self.ended.first()
+            && now.since(at) >= REMEMBERED
+        {
+            self.remove(region);
+        }
+    }
+}
+
+impl Pd {
     /// From now on each step of an operator takes `step`; nothing at first.
     pub fn set_operator_step(&mut self, step: Duration) {
         self.operator_step = step;
@@ -108,40 +162,28 @@ impl Pd {
         self.run_operators(topology, now);
     }
 
-    /// When the next step of an operator is due.
-    pub(super) fn next_operator_step(&self) -> Option<Now> {
-        let running = self.operators.values().filter(|operator| operator.status == OperatorStatus::Running);
-        running.map(|operator| operator.at).min()
-    }
-
     /// Does what is due, and forgets what ended long ago.
     pub(super) fn run_operators(&mut self, topology: &mut Topology, now: Now) {
-        let running = |operator: &Operator| operator.status == OperatorStatus::Running;
-        while let Some((_, region)) = self
-            .operators
-            .iter()
-            .filter(|(_, operator)| running(operator) && operator.at <= now)
-            .map(|(region, operator)| (operator.at, *region))
-            .min()
+        while let Some(&(at, region)) = self.operators.due.first()
+            && at <= now
         {
             self.step(topology, region);
         }
-        self.operators.retain(|_, operator| running(operator) || now.since(operator.at) < REMEMBERED);
+        self.operators.forget_old(now);
     }
 
     fn step(&mut self, topology: &mut Topology, region: u64) {
-        let step_time = self.operator_step;
-        let Some(operator) = self.operators.get_mut(&region) else { return };
-        let step = operator.steps.pop();
-        let done = step.map_or(Ok(()), |step| apply(topology, region, step));
+        let Some(mut operator) = self.operators.remove(region) else { return };
+        let done = operator.steps.pop().map_or(Ok(()), |step| apply(topology, region, step));
         if done.is_ok() && !operator.steps.is_empty() {
-            operator.at = operator.at.after(step_time);
+            operator.at = operator.at.after(self.operator_step);
+            self.operators.insert(region, operator);
             return;
         }
         operator.status = if done.is_ok() { OperatorStatus::Success } else { OperatorStatus::Cancel };
-        let checked = operator.checked && done.is_ok();
-        if checked {
-            let at = operator.at;
+        let checked = (operator.checked && done.is_ok()).then_some(operator.at);
+        self.operators.insert(region, operator);
+        if let Some(at) = checked {
             self.bury_empty_stores(topology);
             self.check_rules(topology, at, region);
         }

@@ -101,7 +101,7 @@ impl Pd {
         _: &mut Asked<'_>,
         request: pdpb::GetOperatorRequest,
     ) -> Answer<pdpb::GetOperatorResponse> {
-        let Some(operator) = self.operators.get(&request.region_id) else {
+        let Some(operator) = self.operators.get(request.region_id) else {
             return Err(HeaderError::Header(pdpb::ErrorType::RegionNotFound, "Not Found".to_owned()));
         };
         Ok(pdpb::GetOperatorResponse {

@@ -1,5 +1,6 @@
 //! Token buckets over time.
 
+use proptest::prelude::*;
 use tikv_proto::resource_manager::{
     RequestUnitItem, TokenBucketRequest, TokenBucketsRequest, TokenBucketsResponse, token_bucket_request,
 };
@@ -23,7 +24,8 @@ fn ask(world: &mut World, client: u64, tokens: f64) -> (f64, i64) {
         client_unique_id: client,
     };
     let answer: TokenBucketsResponse = world.ask(methods::resource_manager::ACQUIRE_TOKEN_BUCKETS, &request);
-    let granted = answer.responses[0].granted_r_u_tokens[0];
+    // What cannot be counted is not granted at all.
+    let Some(granted) = answer.responses[0].granted_r_u_tokens.first() else { return (0.0, 0) };
     (granted.granted_tokens.expect("tokens").tokens, granted.trickle_time_ms)
 }
 
@@ -141,4 +143,26 @@ fn a_group_of_a_mode_that_pd_does_not_know_is_refused() {
     let group = ResourceGroup { name: "x".into(), ..Default::default() };
     let refused = World::new().pd.add_group(NULL_KEYSPACE, group);
     assert_eq!(refused, Err(GroupError::Invalid("the group mode")));
+}
+
+proptest! {
+    /// Whatever clients ask for, and whatever becomes of the settings meanwhile.
+    #[test]
+    fn grants_are_never_more_than_asked_for_nor_odd_numbers(
+        fill_rate in 0..2_000_u64,
+        burst in -2..2_000_i64,
+        asked in prop::collection::vec((0..3_u64, -10.0..1e6_f64, 0..30_u64, any::<bool>()), 1..40),
+    ) {
+        let mut world = world(fill_rate, burst);
+        for (client, tokens, pause, changes) in asked {
+            let (granted, spread) = ask(&mut world, client, tokens);
+            prop_assert!(granted.is_finite() && granted >= tokens.min(0.0), "{granted} of {tokens}");
+            prop_assert!(granted <= tokens.max(0.0) + 1e-6, "{granted} of {tokens}");
+            prop_assert!((0..=1_000).contains(&spread), "{spread}");
+            if changes {
+                world.pd.set_resource_group("g", fill_rate / 2, burst).expect("fine settings");
+            }
+            world.pass(pause);
+        }
+    }
 }
