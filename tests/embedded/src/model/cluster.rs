@@ -113,6 +113,8 @@ pub struct Cluster {
     lock_waits: BTreeMap<WaitId, Token>,
     replies: VecDeque<(Token, Reply)>,
     next_token: u64,
+    /// The safe point up to which garbage was collected.
+    collected: u64,
     /// The health feedback of a store: sequence number and slow score.
     health: BTreeMap<u64, Health>,
 }
@@ -154,6 +156,23 @@ fn health_check(body: &Bytes) -> Result<Bytes, Status> {
     Ok(Bytes::from_static(&[0x08, 0x01]))
 }
 
+/// The reply to a call that may not take as long as it has to wait.
+// TiKV: storage/errors.rs: extract_region_error_from_error, of DeadlineExceeded
+fn late(call: &Call, wait: Duration) -> Option<Reply> {
+    let Call::Store { command, .. } = call else { return None };
+    let limit_ms = command.context()?.max_execution_duration_ms;
+    if limit_ms == 0 || wait <= Duration::from_millis(limit_ms) {
+        return None;
+    }
+    let reason = "deadline is exceeded".to_owned();
+    let error = tikv_proto::errorpb::Error {
+        message: "Deadline is exceeded".to_owned(),
+        server_is_busy: Some(tikv_proto::errorpb::ServerIsBusy { reason, ..Default::default() }),
+        ..Default::default()
+    };
+    command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
+}
+
 /// Shorter delays of an `Empty` command are none.
 // TiKV: src/server/service/kv.rs: future_handle_empty
 const LEAST_EMPTY_DELAY: Duration = Duration::from_millis(10);
@@ -173,6 +192,7 @@ impl Cluster {
             lock_waits: BTreeMap::new(),
             replies: VecDeque::new(),
             next_token: 0,
+            collected: 0,
             health: BTreeMap::new(),
         }
     }
@@ -228,7 +248,10 @@ impl Cluster {
                 other => self.run(now, other),
             },
             Action::Fail(status) => Met::Now(Reply::Fail(status)),
-            Action::Delay(by) => self.park(now.after(by), Waiting::Call(Box::new(call))),
+            Action::Delay(by) => match late(&call, by) {
+                Some(reply) => self.park(now.after(by), Waiting::Reply(Box::new(reply))),
+                None => self.park(now.after(by), Waiting::Call(Box::new(call))),
+            },
             Action::DelayAnswer(by) => match self.run(now, call) {
                 Met::Now(reply) => self.park(now.after(by), Waiting::Reply(Box::new(reply))),
                 later => later,
@@ -266,12 +289,19 @@ impl Cluster {
             && let Some(lag) = self.topology.conditions.lag(context.region_id, *store)
             && self.topology.region(context.region_id).is_some_and(|region| !region.led_by(*store))
         {
-            return self.park(now.after(lag), Waiting::Lagging(Box::new(call)));
+            let waiting = match late(&call, lag) {
+                Some(reply) => Waiting::Reply(Box::new(reply)),
+                None => Waiting::Lagging(Box::new(call)),
+            };
+            return self.park(now.after(lag), waiting);
         }
         self.run_now(now, call)
     }
 
     fn run_now(&mut self, now: Now, call: Call) -> Met {
+        for region in std::mem::take(&mut self.topology.crashed) {
+            self.lose_memory_locks(region);
+        }
         let met = self.execute(now, call);
         self.end_lock_waits();
         met
@@ -295,7 +325,9 @@ impl Cluster {
                     let opened = self.pd.watch(asked, path, &body);
                     return Met::Now(opened.map_or_else(Reply::Fail, |watch| Reply::Watch(Box::new(watch))));
                 }
-                Met::Now(self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Bytes))
+                let reply = self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Bytes);
+                self.collect_garbage();
+                Met::Now(reply)
             }
             Call::Health { body, .. } => Met::Now(health_check(&body).map_or_else(Reply::Fail, Reply::Bytes)),
             Call::Store { store, command } => self.command(now, store, *command),
@@ -349,6 +381,16 @@ impl Cluster {
         Met::Now(Reply::Store(Box::new(answer)))
     }
 
+    /// Has the stores collect garbage if PD's safe point has moved. Keyspaces that drive a collection of their own are left
+    /// alone.
+    fn collect_garbage(&mut self) {
+        let safe_point = self.pd.common_gc_safe_point();
+        if safe_point > self.collected {
+            self.collected = safe_point;
+            self.engine.collect_garbage(&Bytes::new(), &Bytes::new(), safe_point);
+        }
+    }
+
     /// Why a write is too long for the log of its region, if it is and would be served.
     fn too_large(&self, store: u64, command: &Command) -> Option<Box<tikv_proto::errorpb::Error>> {
         let size = command.written_bytes();
@@ -369,14 +411,19 @@ impl Cluster {
         self.park(now.after(delay), Waiting::Reply(Box::new(reply)))
     }
 
-    fn health_feedback(&mut self, store: u64) -> Answer {
+    /// What `store` says of itself next.
+    pub fn feedback(&mut self, store: u64) -> kvrpcpb::HealthFeedback {
         let health = self.health.entry(store).or_default();
         health.sequence += 1;
-        let feedback = kvrpcpb::HealthFeedback {
+        kvrpcpb::HealthFeedback {
             store_id: store,
             feedback_seq_no: health.sequence,
             slow_score: health.slow_score,
-        };
+        }
+    }
+
+    fn health_feedback(&mut self, store: u64) -> Answer {
+        let feedback = self.feedback(store);
         Answer::Batched(response::Cmd::GetHealthFeedback(kvrpcpb::GetHealthFeedbackResponse {
             region_error: None,
             health_feedback: Some(feedback),

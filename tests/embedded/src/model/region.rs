@@ -187,6 +187,8 @@ pub struct Topology {
     pub(super) last_id: u64,
     /// What a test has made of stores and replicas.
     pub conditions: Conditions,
+    /// Regions whose leader went without handing over what it had in memory, since that was last asked.
+    pub(super) crashed: Vec<u64>,
 }
 
 impl Topology {
@@ -198,6 +200,7 @@ impl Topology {
             starts: BTreeMap::new(),
             last_id: 0,
             conditions: Conditions::default(),
+            crashed: Vec::new(),
         }
     }
 
