@@ -371,6 +371,10 @@ impl Cluster {
                 let entries = self.engine.lock_waits(store);
                 Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse { entries, ..Default::default() })
             }
+            Command::CheckLeader(ask) => Answer::CheckLeader(kvrpcpb::CheckLeaderResponse {
+                regions: self.topology.agreed_leaders(store, &ask.regions),
+                ts: ask.ts,
+            }),
             Command::SafeTs(ask) => {
                 let range = ask.key_range.unwrap_or_default();
                 let safe_ts =

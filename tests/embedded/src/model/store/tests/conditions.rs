@@ -268,3 +268,23 @@ fn a_crashed_leader_loses_its_pessimistic_locks_and_one_that_hands_over_does_not
         assert_eq!(cluster.engine().lock_row(b"k").is_none(), crashes);
     }
 }
+
+#[test]
+fn a_store_agrees_about_the_leaders_that_it_knows() {
+    let (mut cluster, context) = cluster();
+    let region = cluster.topology.region(context.region_id).unwrap();
+    let epoch = context.region_epoch;
+    let (region_id, term, peer_id) = (region.id, region.term, region.leader.unwrap());
+    let told = LeaderInfo { region_id, peer_id, term, region_epoch: epoch, ..Default::default() };
+    let regions = vec![
+        told,
+        LeaderInfo { peer_id: peer_id + 1, ..told },
+        LeaderInfo { term: term + 1, ..told },
+        LeaderInfo { region_epoch: None, ..told },
+        LeaderInfo { region_id: 99, ..told },
+    ];
+    let command = Box::new(Command::CheckLeader(CheckLeaderRequest { regions, ts: 7 }));
+    let met = cluster.call(Now::default(), Call::Store { store: 2, command });
+    let agreed = CheckLeaderResponse { regions: vec![region_id], ts: 7 };
+    assert_eq!(met, Met::Now(Reply::Store(Box::new(Answer::CheckLeader(agreed)))));
+}
