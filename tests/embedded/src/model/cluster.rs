@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use tikv_proto::kvrpcpb;
 use tikv_proto::tikvpb::{self, batch_commands_request::request, batch_commands_response::response};
 
 use super::clock::Now;
 use super::command::{Answer, Command};
+pub use super::health::{HEALTH_CHECK, HEALTH_PATH};
+use super::health::{Health, health_check};
 use super::pd::{self, Asked, Pd, Watch};
 use super::region::Topology;
 use super::status::{Code, Status};
@@ -117,43 +118,6 @@ pub struct Cluster {
     collected: u64,
     /// The health feedback of a store: sequence number and slow score.
     health: BTreeMap<u64, Health>,
-}
-
-/// How a store says it feels.
-#[derive(Clone, Copy, Debug)]
-struct Health {
-    /// Counts what has been told.
-    sequence: u64,
-    /// From 1, healthy, to 100.
-    slow_score: i32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { sequence: 0, slow_score: 1 }
-    }
-}
-
-/// The method of a health check, as rules name it.
-pub const HEALTH_CHECK: &str = "Check";
-/// The path of a health check.
-pub const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
-
-/// Every server serves, but knows no service by name.
-// gRPC: grpc/health/v1/health.proto
-fn health_check(body: &Bytes) -> Result<Bytes, Status> {
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Request {
-        #[prost(string, tag = "1")]
-        service: String,
-    }
-    let request = Request::decode(body.clone())
-        .map_err(|error| Status::new(Code::Internal, format!("no health check request: {error}")))?;
-    if !request.service.is_empty() {
-        return Err(Status::new(Code::NotFound, "unknown service"));
-    }
-    // Field 1, a number: SERVING.
-    Ok(Bytes::from_static(&[0x08, 0x01]))
 }
 
 /// The reply to a call that may not take as long as it has to wait.
@@ -417,13 +381,7 @@ impl Cluster {
 
     /// What `store` says of itself next.
     pub fn feedback(&mut self, store: u64) -> kvrpcpb::HealthFeedback {
-        let health = self.health.entry(store).or_default();
-        health.sequence += 1;
-        kvrpcpb::HealthFeedback {
-            store_id: store,
-            feedback_seq_no: health.sequence,
-            slow_score: health.slow_score,
-        }
+        self.health.entry(store).or_default().feedback(store)
     }
 
     fn health_feedback(&mut self, store: u64) -> Answer {
@@ -436,7 +394,7 @@ impl Cluster {
 
     /// Sets what `store` says of itself: from 1, healthy, to 100.
     pub fn set_slow_score(&mut self, store: u64, slow_score: i32) {
-        self.health.entry(store).or_default().slow_score = slow_score;
+        self.health.entry(store).or_default().set_slow_score(slow_score);
     }
 
     fn token(&mut self) -> Token {

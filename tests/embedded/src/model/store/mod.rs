@@ -5,7 +5,8 @@
 //! clock and holds no latches over time, so a request is one step for whoever drives it. Only a request for a
 //! pessimistic lock may wait, under a [`WaitId`]: other requests or time ([`Engine::next_wake`]) end its wait.
 //!
-//! The data of all regions is one logical copy: replicas differ in their role only, which the topology knows. So is
+//! The data of all regions is one logical copy: replicas differ in their role and in how far a test lets them lag, which
+//! the topology knows. No client can tell, as a replica that lags lets reads wait or refuses them. So is
 //! `max_ts`, the largest timestamp that anyone has read at: real stores have one each, and a new leader first learns
 //! how far others may have read; here it knows.
 //!
