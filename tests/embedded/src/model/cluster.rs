@@ -245,6 +245,16 @@ impl Cluster {
         command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
     }
 
+    /// Has the leaders that have crashed forget what they had in memory.
+    fn crash_leaders(&mut self) {
+        for region in std::mem::take(&mut self.topology.crashed) {
+            let Some(region) = self.topology.region(region) else { continue };
+            for id in self.engine.crash(&region.start, &region.end) {
+                self.replies.extend(self.lock_waits.remove(&id).map(|token| (token, Reply::Broken)));
+            }
+        }
+    }
+
     /// Executes a call, past all faults: at once, unless a replica that lags is to read.
     fn run(&mut self, now: Now, call: Call) -> Met {
         if let Call::Store { store, command } = &call
@@ -263,9 +273,7 @@ impl Cluster {
     }
 
     fn run_now(&mut self, now: Now, call: Call) -> Met {
-        for region in std::mem::take(&mut self.topology.crashed) {
-            self.lose_memory_locks(region);
-        }
+        self.crash_leaders();
         let met = self.execute(now, call);
         self.end_lock_waits();
         met
@@ -425,6 +433,7 @@ impl Cluster {
             self.timers.pop_first();
             self.resume(now, token);
         }
+        self.crash_leaders();
         self.engine.wake(&self.topology, now);
         self.end_lock_waits();
     }

@@ -350,6 +350,13 @@ impl Engine {
         self.columns.lose_memory_locks(start, end);
     }
 
+    /// Loses what only the leader of a region knows, which has crashed: its locks in memory, and who waits for a lock.
+    /// Returns the requests that waited; they are never answered. Bounds are in region form.
+    pub fn crash(&mut self, start: &Bytes, end: &Bytes) -> Vec<WaitId> {
+        self.lose_memory_locks(start, end);
+        self.waits.forget_range(start, end)
+    }
+
     fn note_commit(&mut self, now: Now, start_ts: u64, commit_ts: u64) {
         self.committed.retain(|_, (_, at)| now.since(*at) < COMMITS_KEPT);
         self.committed.insert(start_ts, (commit_ts, now));

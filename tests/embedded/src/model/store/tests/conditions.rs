@@ -255,10 +255,13 @@ fn a_crashed_leader_loses_its_pessimistic_locks_and_one_that_hands_over_does_not
             wait_timeout: -1,
             ..Default::default()
         };
-        let Met::Now(reply) = call(&mut cluster, now, 1, request::Cmd::PessimisticLock(lock)) else {
+        let Met::Now(reply) = call(&mut cluster, now, 1, request::Cmd::PessimisticLock(lock.clone())) else {
             panic!("it waits for nobody")
         };
         assert_eq!(answer(reply), response::Cmd::PessimisticLock(PessimisticLockResponse::default()));
+        let waiting = PessimisticLockRequest { start_version: 20, wait_timeout: 0, ..lock };
+        let met = call(&mut cluster, now, 1, request::Cmd::PessimisticLock(waiting));
+        let Met::Later(token) = met else { panic!("it does not wait: {met:?}") };
         if crashes {
             cluster.topology.fail_over(1);
         } else {
@@ -266,6 +269,8 @@ fn a_crashed_leader_loses_its_pessimistic_locks_and_one_that_hands_over_does_not
         }
         drop(call(&mut cluster, now, 1, get(&context)));
         assert_eq!(cluster.engine().lock_row(b"k").is_none(), crashes);
+        let broken: Vec<_> = cluster.take_replies().into_iter().collect();
+        assert_eq!(broken, if crashes { vec![(token, Reply::Broken)] } else { vec![] });
     }
 }
 
