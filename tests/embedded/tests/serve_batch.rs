@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use support::*;
 use tikv_embedded::Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
+use tikv_proto::kvrpcpb::{Mutation, Op, PessimisticLockRequest, PessimisticRollbackRequest};
 use tikv_proto::methods::tikv as m;
 use tikv_proto::tikvpb::batch_commands_request::{Request, request};
 use tikv_proto::tikvpb::batch_commands_response::response;
-use tikv_proto::tikvpb::{BatchCommandsEmptyRequest, BatchCommandsRequest};
+use tikv_proto::tikvpb::{BatchCommandsEmptyRequest, BatchCommandsRequest, BatchCommandsResponse};
 
 fn empty(test_id: u64, delay_time: u64) -> request::Cmd {
     request::Cmd::Empty(BatchCommandsEmptyRequest { test_id, delay_time })
@@ -123,5 +124,65 @@ fn faults_work_command_by_command() {
         stream.send(&batch([(4, request::Cmd::RawPut(put(&cluster, "k4", "v")))])).expect("open");
         assert_eq!(answers(&mut stream).await, Err(Failure::Broken));
         assert_eq!(read(&cluster, "k4").await, None, "a break before leaves nothing");
+    });
+}
+
+#[test]
+fn a_lock_that_is_waited_for_is_answered_when_it_is_released_and_holds_up_nobody() {
+    block_on(async {
+        let cluster = Embedded::builder().start().expect("it starts");
+        let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
+        let context = get(&cluster, "k").context;
+        let lock = |start_version: u64| {
+            let mutation = Mutation { op: Op::PessimisticLock.into(), key: "k".into(), ..Default::default() };
+            request::Cmd::PessimisticLock(PessimisticLockRequest {
+                context: context.clone(),
+                mutations: vec![mutation],
+                primary_lock: "k".into(),
+                start_version,
+                for_update_ts: start_version,
+                lock_ttl: 3000,
+                is_first_lock: true,
+                ..Default::default()
+            })
+        };
+        stream.send(&batch([(1, lock(10)), (2, lock(20)), (3, empty(5, 0))])).expect("open");
+        let first = answers(&mut stream).await.expect("open");
+        assert_eq!(first.iter().map(|(id, _)| *id).collect::<Vec<u64>>(), [1, 3]);
+        let rollback = request::Cmd::PessimisticRollback(PessimisticRollbackRequest {
+            context: context.clone(),
+            keys: vec!["k".into()],
+            start_version: 10,
+            for_update_ts: 10,
+        });
+        stream.send(&batch([(4, rollback)])).expect("open");
+        let mut told = BTreeMap::new();
+        while told.len() < 2 {
+            told.extend(answers(&mut stream).await.expect("open"));
+        }
+        let Some(Some(response::Cmd::PessimisticLock(woken))) = told.remove(&2) else {
+            panic!("no answer to the one that waited: {told:?}")
+        };
+        assert_eq!(woken.errors[0].conflict.as_ref().expect("a conflict").conflict_ts, 10);
+    });
+}
+
+#[test]
+fn the_first_frame_of_answers_tells_how_the_store_feels() {
+    block_on(async {
+        let cluster = Embedded::builder().start().expect("it starts");
+        cluster.cluster(|cluster, _| cluster.set_slow_score(1, 30));
+        let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
+        let mut health = async |id| {
+            stream.send(&batch([(id, empty(id, 0))])).expect("open");
+            let frame: BatchCommandsResponse = stream.message().await.expect("open").expect("a frame");
+            frame.health_feedback
+        };
+        let first = health(1).await.expect("told");
+        assert_eq!((first.store_id, first.slow_score), (1, 30));
+        assert_eq!(health(2).await, None, "not more often than once a second");
+        cluster.advance_clock(Duration::from_secs(1));
+        let second = health(3).await.expect("told");
+        assert!(second.feedback_seq_no > first.feedback_seq_no);
     });
 }

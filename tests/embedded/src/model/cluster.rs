@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use tikv_proto::kvrpcpb;
 use tikv_proto::tikvpb::{self, batch_commands_request::request, batch_commands_response::response};
 
 use super::clock::Now;
 use super::command::{Answer, Command};
+pub use super::health::{HEALTH_CHECK, HEALTH_PATH};
+use super::health::{Health, health_check};
 use super::pd::{self, Asked, Pd, Watch};
 use super::region::Topology;
 use super::status::{Code, Status};
@@ -113,45 +114,27 @@ pub struct Cluster {
     lock_waits: BTreeMap<WaitId, Token>,
     replies: VecDeque<(Token, Reply)>,
     next_token: u64,
+    /// The safe point up to which garbage was collected.
+    collected: u64,
     /// The health feedback of a store: sequence number and slow score.
     health: BTreeMap<u64, Health>,
 }
 
-/// How a store says it feels.
-#[derive(Clone, Copy, Debug)]
-struct Health {
-    /// Counts what has been told.
-    sequence: u64,
-    /// From 1, healthy, to 100.
-    slow_score: i32,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { sequence: 0, slow_score: 1 }
+/// The reply to a call that may not take as long as it has to wait.
+// TiKV: storage/errors.rs: extract_region_error_from_error, of DeadlineExceeded
+fn late(call: &Call, wait: Duration) -> Option<Reply> {
+    let Call::Store { command, .. } = call else { return None };
+    let limit_ms = command.context()?.max_execution_duration_ms;
+    if limit_ms == 0 || wait <= Duration::from_millis(limit_ms) {
+        return None;
     }
-}
-
-/// The method of a health check, as rules name it.
-pub const HEALTH_CHECK: &str = "Check";
-/// The path of a health check.
-pub const HEALTH_PATH: &str = "/grpc.health.v1.Health/Check";
-
-/// Every server serves, but knows no service by name.
-// gRPC: grpc/health/v1/health.proto
-fn health_check(body: &Bytes) -> Result<Bytes, Status> {
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Request {
-        #[prost(string, tag = "1")]
-        service: String,
-    }
-    let request = Request::decode(body.clone())
-        .map_err(|error| Status::new(Code::Internal, format!("no health check request: {error}")))?;
-    if !request.service.is_empty() {
-        return Err(Status::new(Code::NotFound, "unknown service"));
-    }
-    // Field 1, a number: SERVING.
-    Ok(Bytes::from_static(&[0x08, 0x01]))
+    let reason = "deadline is exceeded".to_owned();
+    let error = tikv_proto::errorpb::Error {
+        message: "Deadline is exceeded".to_owned(),
+        server_is_busy: Some(tikv_proto::errorpb::ServerIsBusy { reason, ..Default::default() }),
+        ..Default::default()
+    };
+    command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
 }
 
 /// Shorter delays of an `Empty` command are none.
@@ -173,6 +156,7 @@ impl Cluster {
             lock_waits: BTreeMap::new(),
             replies: VecDeque::new(),
             next_token: 0,
+            collected: 0,
             health: BTreeMap::new(),
         }
     }
@@ -228,7 +212,10 @@ impl Cluster {
                 other => self.run(now, other),
             },
             Action::Fail(status) => Met::Now(Reply::Fail(status)),
-            Action::Delay(by) => self.park(now.after(by), Waiting::Call(Box::new(call))),
+            Action::Delay(by) => match late(&call, by) {
+                Some(reply) => self.park(now.after(by), Waiting::Reply(Box::new(reply))),
+                None => self.park(now.after(by), Waiting::Call(Box::new(call))),
+            },
             Action::DelayAnswer(by) => match self.run(now, call) {
                 Met::Now(reply) => self.park(now.after(by), Waiting::Reply(Box::new(reply))),
                 later => later,
@@ -258,6 +245,16 @@ impl Cluster {
         command.refused(error).map(|answer| Reply::Store(Box::new(answer)))
     }
 
+    /// Has the leaders that have crashed forget what they had in memory.
+    fn crash_leaders(&mut self) {
+        for region in std::mem::take(&mut self.topology.crashed) {
+            let Some(region) = self.topology.region(region) else { continue };
+            for id in self.engine.crash(&region.start, &region.end) {
+                self.replies.extend(self.lock_waits.remove(&id).map(|token| (token, Reply::Broken)));
+            }
+        }
+    }
+
     /// Executes a call, past all faults: at once, unless a replica that lags is to read.
     fn run(&mut self, now: Now, call: Call) -> Met {
         if let Call::Store { store, command } = &call
@@ -266,12 +263,17 @@ impl Cluster {
             && let Some(lag) = self.topology.conditions.lag(context.region_id, *store)
             && self.topology.region(context.region_id).is_some_and(|region| !region.led_by(*store))
         {
-            return self.park(now.after(lag), Waiting::Lagging(Box::new(call)));
+            let waiting = match late(&call, lag) {
+                Some(reply) => Waiting::Reply(Box::new(reply)),
+                None => Waiting::Lagging(Box::new(call)),
+            };
+            return self.park(now.after(lag), waiting);
         }
         self.run_now(now, call)
     }
 
     fn run_now(&mut self, now: Now, call: Call) -> Met {
+        self.crash_leaders();
         let met = self.execute(now, call);
         self.end_lock_waits();
         met
@@ -295,7 +297,9 @@ impl Cluster {
                     let opened = self.pd.watch(asked, path, &body);
                     return Met::Now(opened.map_or_else(Reply::Fail, |watch| Reply::Watch(Box::new(watch))));
                 }
-                Met::Now(self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Bytes))
+                let reply = self.pd.call(asked, path, body).map_or_else(Reply::Fail, Reply::Bytes);
+                self.collect_garbage();
+                Met::Now(reply)
             }
             Call::Health { body, .. } => Met::Now(health_check(&body).map_or_else(Reply::Fail, Reply::Bytes)),
             Call::Store { store, command } => self.command(now, store, *command),
@@ -339,6 +343,10 @@ impl Cluster {
                 let entries = self.engine.lock_waits(store);
                 Answer::LockWaits(kvrpcpb::GetLockWaitInfoResponse { entries, ..Default::default() })
             }
+            Command::CheckLeader(ask) => Answer::CheckLeader(kvrpcpb::CheckLeaderResponse {
+                regions: self.topology.agreed_leaders(store, &ask.regions),
+                ts: ask.ts,
+            }),
             Command::SafeTs(ask) => {
                 let range = ask.key_range.unwrap_or_default();
                 let safe_ts =
@@ -347,6 +355,16 @@ impl Cluster {
             }
         };
         Met::Now(Reply::Store(Box::new(answer)))
+    }
+
+    /// Has the stores collect garbage if PD's safe point has moved. Keyspaces that drive a collection of their own are left
+    /// alone.
+    fn collect_garbage(&mut self) {
+        let safe_point = self.pd.common_gc_safe_point();
+        if safe_point > self.collected {
+            self.collected = safe_point;
+            self.engine.collect_garbage(&Bytes::new(), &Bytes::new(), safe_point);
+        }
     }
 
     /// Why a write is too long for the log of its region, if it is and would be served.
@@ -369,14 +387,13 @@ impl Cluster {
         self.park(now.after(delay), Waiting::Reply(Box::new(reply)))
     }
 
+    /// What `store` says of itself next.
+    pub fn feedback(&mut self, store: u64) -> kvrpcpb::HealthFeedback {
+        self.health.entry(store).or_default().feedback(store)
+    }
+
     fn health_feedback(&mut self, store: u64) -> Answer {
-        let health = self.health.entry(store).or_default();
-        health.sequence += 1;
-        let feedback = kvrpcpb::HealthFeedback {
-            store_id: store,
-            feedback_seq_no: health.sequence,
-            slow_score: health.slow_score,
-        };
+        let feedback = self.feedback(store);
         Answer::Batched(response::Cmd::GetHealthFeedback(kvrpcpb::GetHealthFeedbackResponse {
             region_error: None,
             health_feedback: Some(feedback),
@@ -385,7 +402,7 @@ impl Cluster {
 
     /// Sets what `store` says of itself: from 1, healthy, to 100.
     pub fn set_slow_score(&mut self, store: u64, slow_score: i32) {
-        self.health.entry(store).or_default().slow_score = slow_score;
+        self.health.entry(store).or_default().set_slow_score(slow_score);
     }
 
     fn token(&mut self) -> Token {
@@ -416,6 +433,7 @@ impl Cluster {
             self.timers.pop_first();
             self.resume(now, token);
         }
+        self.crash_leaders();
         self.engine.wake(&self.topology, now);
         self.end_lock_waits();
     }

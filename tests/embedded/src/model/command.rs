@@ -27,6 +27,8 @@ pub enum Command {
     SafeTs(kvrpcpb::StoreSafeTsRequest),
     /// Asks who waits for whose lock.
     LockWaits(kvrpcpb::GetLockWaitInfoRequest),
+    /// Asks whether these are the leaders.
+    CheckLeader(kvrpcpb::CheckLeaderRequest),
 }
 
 /// The answer to a [`Command`].
@@ -40,6 +42,7 @@ pub enum Answer {
     Split(SplitAnswer),
     SafeTs(kvrpcpb::StoreSafeTsResponse),
     LockWaits(kvrpcpb::GetLockWaitInfoResponse),
+    CheckLeader(kvrpcpb::CheckLeaderResponse),
 }
 
 /// `SplitRegionRequest` with the deprecated single key, which the schema of this project leaves out and servers read.
@@ -123,6 +126,7 @@ macro_rules! table {
                     m::SPLIT_REGION => Self::Split(decode(body)?),
                     m::GET_STORE_SAFE_TS => Self::SafeTs(decode(body)?),
                     m::GET_LOCK_WAIT_INFO => Self::LockWaits(decode(body)?),
+                    m::CHECK_LEADER => Self::CheckLeader(decode(body)?),
                     _ => return Err(Status::unimplemented(path)),
                 })
             }
@@ -139,6 +143,7 @@ macro_rules! table {
                     Self::Split(_) => name(m::SPLIT_REGION),
                     Self::SafeTs(_) => name(m::GET_STORE_SAFE_TS),
                     Self::LockWaits(_) => name(m::GET_LOCK_WAIT_INFO),
+                    Self::CheckLeader(_) => name(m::CHECK_LEADER),
                 }
             }
 
@@ -148,7 +153,9 @@ macro_rules! table {
                 match self {
                     $(Self::Batched(request::Cmd::$batched(ask)) => ask.context.as_ref(),)*
                     $(Self::Batched(request::Cmd::$silent(ask)) => ask.context.as_ref(),)*
-                    Self::Batched(request::Cmd::Import(_) | request::Cmd::Empty(_)) | Self::SafeTs(_) => None,
+                    Self::Batched(request::Cmd::Import(_) | request::Cmd::Empty(_))
+                    | Self::SafeTs(_)
+                    | Self::CheckLeader(_) => None,
                     $(Self::Unary(Unary::$unary(ask)) => ask.context.as_ref(),)*
                     Self::Split(ask) => ask.context.as_ref(),
                     Self::LockWaits(ask) => ask.context.as_ref(),
@@ -167,7 +174,9 @@ macro_rules! table {
                         UnaryAnswer::$unary(<$unary_answer as Refused>::refused(region_error))
                     ),)*
                     Self::Split(_) => Answer::Split(SplitAnswer { region_error, ..Default::default() }),
-                    Self::Batched(_) | Self::SafeTs(_) | Self::LockWaits(_) => return None,
+                    Self::Batched(_) | Self::SafeTs(_) | Self::LockWaits(_) | Self::CheckLeader(_) => {
+                        return None;
+                    }
                 })
             }
         }
@@ -203,6 +212,7 @@ macro_rules! table {
                     Self::Split(tell) => tell.encode_to_vec(),
                     Self::SafeTs(tell) => tell.encode_to_vec(),
                     Self::LockWaits(tell) => tell.encode_to_vec(),
+                    Self::CheckLeader(tell) => tell.encode_to_vec(),
                 }
                 .into()
             }

@@ -4,6 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
+use tikv_proto::kvrpcpb::HealthFeedback;
 use tikv_proto::tikvpb::BatchCommandsRequest;
 use tikv_proto::tikvpb::batch_commands_request::request;
 use tikv_proto::tikvpb::batch_commands_response::{Response, response};
@@ -15,6 +16,8 @@ use super::status::{Code, Status};
 const RESPONSES: u32 = 1;
 /// `BatchCommandsResponse.request_ids`
 const REQUEST_IDS: u32 = 2;
+/// `BatchCommandsResponse.health_feedback`
+const HEALTH_FEEDBACK: u32 = 4;
 
 /// A command of a frame: its id, and itself.
 pub type Asked = Result<(u64, Option<Box<Command>>), Status>;
@@ -57,15 +60,20 @@ impl Answers {
         self.ids.push(id);
     }
 
+    /// Adds what the store says of itself; a frame with it goes without answers, too.
+    pub fn tell_health(&mut self, feedback: &HealthFeedback) {
+        prost::encoding::message::encode(HEALTH_FEEDBACK, feedback, &mut self.frame);
+    }
+
     /// Its bytes so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frame.len()
     }
 
-    /// The frame, if it has an answer; begins another.
+    /// The frame, if anything is in it; begins another.
     pub fn close(&mut self) -> Option<BytesMut> {
-        if self.ids.is_empty() {
+        if self.frame.len() == self.head {
             return None;
         }
         prost::encoding::uint64::encode_packed(REQUEST_IDS, &self.ids, &mut self.frame);

@@ -12,7 +12,7 @@
 //! * [`conditions`]: what a test has made of stores and replicas.
 //! * [`command`]: what a store is asked and answers, in a batch or alone. [`frame`]: a batch of them as bytes.
 //! * [`pd`]: PD. [`store`]: the data and the commands on it. `store_split`: a split asked of a store.
-//! * [`status`]: how a call fails as a whole.
+//! * [`status`]: how a call fails as a whole. `health`: how servers say that they serve.
 //! * [`split`]: how a topology changes: splits, merges, leaders, members.
 
 pub mod clock;
@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod command;
 pub mod conditions;
 pub mod frame;
+mod health;
 pub mod key;
 pub mod layout;
 pub mod pd;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use tikv_proto::kvrpcpb::LeaderInfo;
+use tikv_proto::metapb::RegionEpoch;
 
 use super::conditions::Conditions;
 
@@ -187,6 +189,8 @@ pub struct Topology {
     pub(super) last_id: u64,
     /// What a test has made of stores and replicas.
     pub conditions: Conditions,
+    /// Regions whose leader went without handing over what it had in memory, since that was last asked.
+    pub(super) crashed: Vec<u64>,
 }
 
 impl Topology {
@@ -198,6 +202,7 @@ impl Topology {
             starts: BTreeMap::new(),
             last_id: 0,
             conditions: Conditions::default(),
+            crashed: Vec::new(),
         }
     }
 
@@ -236,6 +241,21 @@ impl Topology {
     #[must_use]
     pub fn region(&self, id: u64) -> Option<&Region> {
         self.regions.get(&id)
+    }
+
+    /// Of these regions, by their ids, those that `store` has, too, and knows to be led so.
+    // TiKV: raftstore/src/store/worker/check_leader.rs: check_leader
+    pub(super) fn agreed_leaders(&self, store: u64, leaders: &[LeaderInfo]) -> Vec<u64> {
+        let agreed = leaders.iter().filter(|told| {
+            let known = self.regions.get(&told.region_id).filter(|region| region.peer_on(store).is_some());
+            known.is_some_and(|region| {
+                let epoch = RegionEpoch { conf_ver: region.conf_ver, version: region.version };
+                region.leader == Some(told.peer_id)
+                    && region.term == told.term
+                    && told.region_epoch == Some(epoch)
+            })
+        });
+        agreed.map(|told| told.region_id).collect()
     }
 
     /// The region that holds `key`, in region form.

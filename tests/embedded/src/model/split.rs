@@ -89,7 +89,8 @@ impl Topology {
         Ok(())
     }
 
-    /// Moves every leader on `store` to the next voter of its region; regions without one keep theirs.
+    /// Moves every leader on `store`, which has crashed, to the next voter of its region; regions without one keep theirs.
+    /// What the leaders had in memory only is lost.
     pub fn fail_over(&mut self, store: u64) {
         for region in self.regions.values_mut().filter(|region| region.led_by(store)) {
             let at = region.peers.iter().position(|peer| peer.store == store).unwrap_or(0);
@@ -98,6 +99,7 @@ impl Topology {
             if let Some(next) = next.copied() {
                 region.leader = Some(next.id);
                 region.term += 1;
+                self.crashed.push(region.id);
             }
         }
     }

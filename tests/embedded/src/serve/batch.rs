@@ -5,6 +5,7 @@
 //! never comes.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tikv_proto::tikvpb::batch_commands_response::response;
@@ -14,10 +15,14 @@ use super::dispatch::Served;
 use super::grpc::{Gone, PREFIX, seal};
 use super::shared::Waiter;
 use crate::model::frame::{Answers, commands};
-use crate::model::{Answer, Call, Reply, Status};
+use crate::model::{Answer, Call, Now, Reply, Status};
 
 /// A frame of answers is closed at this size, so that a client's limit of a message is met.
 const FULL: usize = 3 << 20;
+
+/// How often a client is told how the store feels, along with answers.
+// TiKV: src/server/service/kv.rs: DEFAULT_HEALTH_FEEDBACK_INTERVAL
+const FEEDBACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is ready to be sent, and how the stream ends if it does.
 #[derive(Debug)]
@@ -78,6 +83,8 @@ pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
     let mut half_closed = false;
     // Commands that are answered later.
     let mut waiting: usize = 0;
+    // When the client was last told how the store feels.
+    let mut told: Option<Now> = None;
     loop {
         let mut ready = Ready::new();
         tokio::select! {
@@ -96,6 +103,12 @@ pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
         while let Ok((id, reply)) = later.try_recv() {
             waiting = waiting.saturating_sub(1);
             ready.add(id, reply);
+        }
+        let now = served.shared.now();
+        if ready.answers.bytes() > PREFIX && told.is_none_or(|told| now.since(told) >= FEEDBACK_INTERVAL) {
+            told = Some(now);
+            let feedback = served.shared.with(|cluster, _| cluster.feedback(store));
+            ready.answers.tell_health(&feedback);
         }
         for frame in ready.frames() {
             served.outgoing.send(frame).await?;

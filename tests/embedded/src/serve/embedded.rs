@@ -15,7 +15,7 @@ use super::builder::Builder;
 use super::place::{Order, Ordered};
 use super::shared::Shared;
 use crate::control::{Action, Matcher, Node, Rule, RuleId};
-use crate::model::{Cluster, Now, TopologyError, key};
+use crate::model::{Cluster, Conditions, Now, TopologyError, key};
 
 /// How long a stop waits for the cluster's thread; it has nothing to wait for, so this only bounds the unforeseen.
 const LONGEST_STOP: Duration = Duration::from_secs(5);
@@ -106,6 +106,22 @@ impl Embedded {
     /// Does anything to the model, between two calls of clients. What `act` takes long for, everybody waits for.
     pub fn cluster<R>(&self, act: impl FnOnce(&mut Cluster, Now) -> R) -> R {
         self.shared.with(act)
+    }
+
+    /// Makes disks full, stores busy, replicas lag and the like.
+    ///
+    /// ```
+    /// use tikv_embedded::Embedded;
+    /// use tikv_embedded::model::Disk;
+    ///
+    /// # fn main() -> Result<(), tikv_embedded::StartError> {
+    /// let cluster = Embedded::builder().start()?;
+    /// cluster.conditions(|conditions| conditions.set_disk(1, Disk::AlmostFull));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn conditions<R>(&self, change: impl FnOnce(&mut Conditions) -> R) -> R {
+        self.cluster(|cluster, _| change(&mut cluster.topology.conditions))
     }
 
     pub(super) fn order(&self, node: Node, order: Order) -> Result<SocketAddr, ControlError> {

@@ -5,7 +5,8 @@
 //! clock and holds no latches over time, so a request is one step for whoever drives it. Only a request for a
 //! pessimistic lock may wait, under a [`WaitId`]: other requests or time ([`Engine::next_wake`]) end its wait.
 //!
-//! The data of all regions is one logical copy: replicas differ in their role only, which the topology knows. So is
+//! The data of all regions is one logical copy: replicas differ in their role and in how far a test lets them lag, which
+//! the topology knows. No client can tell, as a replica that lags lets reads wait or refuses them. So is
 //! `max_ts`, the largest timestamp that anyone has read at: real stores have one each, and a new leader first learns
 //! how far others may have read; here it knows.
 //!
@@ -15,7 +16,7 @@
 //! * `read` with `details`, `prewrite` with `wish` and `constraint`, `commit`, `status`, `resolve`, `range`: commands of
 //!   transactions.
 //! * `pessimistic` with `acquire`: locks before the prewrite. `waits` with `detector`: who waits for them.
-//! * `flashback`: a range as it was before.
+//! * `flashback`: a range as it was before. `gc`: versions that nobody reads any more.
 //! * `cop`: coprocessor requests, of which only the place and the locks are looked at.
 //! * `raw`, `raw_range` with `crc64`: raw commands. They share the columns with transactions, as in TiKV.
 //! * `look`: what the columns hold, for who checks them.
@@ -36,6 +37,7 @@ mod details;
 mod detector;
 mod error;
 mod flashback;
+mod gc;
 mod key;
 mod locks;
 mod look;
@@ -87,6 +89,8 @@ pub struct Engine {
     /// Pessimistic locks stay in the leader's memory.
     pessimistic_in_memory: bool,
     api: Api,
+    /// By region: up to which timestamp its replicas have served stale reads or said that they would.
+    safe_ts: BTreeMap<u64, u64>,
     /// Regions that are being taken back to an older version, and the start timestamps of the flashbacks.
     flashbacks: BTreeMap<u64, u64>,
 }
@@ -153,6 +157,7 @@ impl Default for Engine {
             committed: BTreeMap::new(),
             pessimistic_in_memory: true,
             api: Api::V1,
+            safe_ts: BTreeMap::new(),
             flashbacks: BTreeMap::new(),
         }
     }
@@ -258,21 +263,21 @@ impl Engine {
     /// The timestamp up to which the replicas on `store` of regions that meet `[start, end)` serve stale reads: the
     /// smallest of them; 0 if there are none. Bounds are in region form, an empty end is open.
     #[must_use]
-    pub fn safe_ts(&self, topology: &Topology, store: u64, now: Now, start: &Bytes, end: &Bytes) -> u64 {
+    pub fn safe_ts(&mut self, topology: &Topology, store: u64, now: Now, start: &Bytes, end: &Bytes) -> u64 {
         let at = Place { topology, store, now };
-        topology
+        let regions = topology
             .regions()
             .filter(|region| region.peer_on(store).is_some() && region.ends_after(start))
-            .filter(|region| end.is_empty() || region.start < *end)
-            .map(|region| self.peer_safe_ts(at, region))
-            .filter(|&safe_ts| safe_ts > 0)
-            .min()
-            .unwrap_or(0)
+            .filter(|region| end.is_empty() || region.start < *end);
+        let told = regions.map(|region| self.peer_safe_ts(at, region));
+        told.filter(|&safe_ts| safe_ts > 0).min().unwrap_or(0)
     }
 
     /// The safe timestamp of a region's replica on the store that was asked: no lock of a transaction that began before
     /// it is left, so nothing will be committed at or below it. A replica that lags knows what was so a while ago.
-    fn peer_safe_ts(&self, at: Place<'_>, region: &Region) -> u64 {
+    ///
+    /// It does not go back, though a lock of a transaction that began earlier may come.
+    fn peer_safe_ts(&mut self, at: Place<'_>, region: &Region) -> u64 {
         let conditions = &at.topology.conditions;
         if let Some(pinned) = conditions.safe_ts(region.id, at.store) {
             return pinned;
@@ -282,7 +287,11 @@ impl Engine {
         let behind = at.now.unix_ms().saturating_sub(lag_ms) << records::LOGICAL_BITS;
         let locks = self.columns.stored_locks(&region.start, &region.end);
         let oldest = locks.flat_map(|(_, lock)| lock.holders().map(|lock| lock.start_ts)).min();
-        oldest.map_or(behind, |start_ts| start_ts.min(behind))
+        let settled = oldest.map_or(behind, |start_ts| start_ts.min(behind));
+        let told = self.safe_ts.entry(region.id).or_default();
+        *told = settled.max(*told);
+        // One that lags does not know yet what the others know.
+        (*told).min(behind)
     }
 
     /// Does what a command came to, and then what follows for those who wait for its locks.
@@ -339,6 +348,13 @@ impl Engine {
     /// Loses the locks that only the leader of a region knows, as a crash does. Bounds are in region form.
     pub fn lose_memory_locks(&mut self, start: &Bytes, end: &Bytes) {
         self.columns.lose_memory_locks(start, end);
+    }
+
+    /// Loses what only the leader of a region knows, which has crashed: its locks in memory, and who waits for a lock.
+    /// Returns the requests that waited; they are never answered. Bounds are in region form.
+    pub fn crash(&mut self, start: &Bytes, end: &Bytes) -> Vec<WaitId> {
+        self.lose_memory_locks(start, end);
+        self.waits.forget_range(start, end)
     }
 
     fn note_commit(&mut self, now: Now, start_ts: u64, commit_ts: u64) {

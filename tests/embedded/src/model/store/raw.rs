@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted};
+use super::admission::{Access, Admitted, max_timestamp_not_synced};
 use super::answer::{Failure, failed_pair};
+use super::api::Api;
 use super::columns::Column;
 use super::error::{MAX_KEY_SIZE, TxnError};
 use super::{Engine, Place};
@@ -54,7 +55,7 @@ impl Engine {
         check_size(request.for_cas, &request.key)?;
         self.check_ttl(&[request.ttl])?;
         let column = self.api.column(&request.cf)?;
-        let place = self.admit(at, context, Access::Write)?;
+        let place = self.admit_raw_write(at, context)?;
         let key = self.api.raw_key(&request.key);
         place.check_key(&key)?;
         self.columns.put_raw(column, owned(&key), owned(&request.value), expires(at.now, request.ttl));
@@ -74,7 +75,7 @@ impl Engine {
         let ttls = self.batch_ttls(&request.ttls, request.pairs.len())?;
         let column = self.api.column(&request.cf)?;
         check_not_empty(request.for_cas, request.pairs.is_empty())?;
-        let place = self.admit(at, context, Access::Write)?;
+        let place = self.admit_raw_write(at, context)?;
         let keys: Vec<Bytes> = request.pairs.iter().map(|pair| self.api.raw_key(&pair.key)).collect();
         for key in &keys {
             place.check_key(key)?;
@@ -94,7 +95,7 @@ impl Engine {
         self.api.check_keys(context, "raw_delete", [&request.key])?;
         check_size(request.for_cas, &request.key)?;
         let column = self.api.column(&request.cf)?;
-        let place = self.admit(at, context, Access::Write)?;
+        let place = self.admit_raw_write(at, context)?;
         let key = self.api.raw_key(&request.key);
         place.check_key(&key)?;
         self.columns.delete_raw(column, &key);
@@ -113,7 +114,7 @@ impl Engine {
         }
         let column = self.api.column(&request.cf)?;
         check_not_empty(request.for_cas, request.keys.is_empty())?;
-        let place = self.admit(at, context, Access::Write)?;
+        let place = self.admit_raw_write(at, context)?;
         let keys: Vec<Bytes> = request.keys.iter().map(|user| self.api.raw_key(user)).collect();
         for key in &keys {
             place.check_key(key)?;
@@ -133,7 +134,7 @@ impl Engine {
         self.api.check_keys(context, "raw_compare_and_swap", [&request.key])?;
         let column = self.api.column(&request.cf)?;
         self.check_ttl(&[request.ttl])?;
-        let place = self.admit(at, context, Access::Write)?;
+        let place = self.admit_raw_write(at, context)?;
         let found = self.raw_value(at, &place, column, &request.key)?;
         let expected = (!request.previous_not_exist).then_some(&request.previous_value);
         let succeed = found.as_ref() == expected;
@@ -177,6 +178,19 @@ impl Engine {
         let expires = self.columns.raw_expires(column, &key).filter(|_| !not_found);
         let ttl = expires.map_or(0, |at_s| at_s.saturating_sub(at.now.unix_seconds()));
         Ok(RawGetKeyTtlResponse { ttl, not_found, ..Default::default() })
+    }
+
+    /// Version 2 gives a write a timestamp, which the leader must be able to take.
+    fn admit_raw_write<'t>(&self, at: Place<'t>, context: Option<&Context>) -> Result<Admitted<'t>, Failure> {
+        let place = self.admit(at, context, Access::Write)?;
+        let region = place.region.id;
+        if self.api == Api::V2 && at.topology.conditions.is_max_ts_unsynced(region) {
+            let mut error = max_timestamp_not_synced(region);
+            error.message =
+                format!("RawKV write fails due to potentially stale max timestamp, region_id: {region}");
+            return Err(error.into());
+        }
+        Ok(place)
     }
 
     fn raw_value(

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::{Context, LockInfo};
@@ -220,6 +221,16 @@ impl LockWaits {
         let waiter = self.take(id)?;
         self.forget_waits(&waiter);
         Some(waiter)
+    }
+
+    /// Ends the waits for keys in `[start, end)` without an answer; an empty end is open.
+    pub(super) fn forget_range(&mut self, start: &Bytes, end: &Bytes) -> Vec<WaitId> {
+        let lies = |waiter: &Waiter| {
+            let key = waiter.key.key.as_bytes();
+            key >= start && (end.is_empty() || key < end)
+        };
+        let ids: Vec<_> = self.waiters.iter().filter(|(_, waiter)| lies(waiter)).map(|(id, _)| *id).collect();
+        ids.into_iter().filter(|id| self.finish(*id).is_some()).collect()
     }
 
     /// A key is no longer locked.

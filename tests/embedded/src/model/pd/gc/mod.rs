@@ -146,6 +146,11 @@ impl Pd {
         text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()).unwrap_or(0)
     }
 
+    /// The GC safe point of all data but that of keyspaces with a collection of their own.
+    pub(in crate::model) fn common_gc_safe_point(&self) -> u64 {
+        self.gc_safe_point(NULL_KEYSPACE)
+    }
+
     fn gc_safe_point(&self, keyspace: u32) -> u64 {
         self.gc.safe_points.get(&keyspace).copied().unwrap_or(0)
     }

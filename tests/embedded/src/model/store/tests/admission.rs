@@ -127,11 +127,12 @@ fn a_stale_read_on_a_follower_needs_a_safe_timestamp() {
     assert_eq!(error.data_is_not_ready.unwrap().safe_ts, safe_ts);
     // A lock holds the safe timestamp back.
     bench.topology.transfer_leader(region, 1).unwrap();
-    bench.lock(100, &[put("l", "1")]);
+    bench.lock(now, &[put("l", "1")]);
+    bench.now = bench.now.after(std::time::Duration::from_secs(10));
     bench.topology.transfer_leader(region, 2).unwrap();
-    assert!(get(&mut bench, &context, 101).region_error.unwrap().data_is_not_ready.is_some());
-    assert_eq!(bench.engine.safe_ts(&bench.topology, 1, bench.now, &Bytes::new(), &Bytes::new()), 100);
-    assert_eq!(get(&mut bench, &context, 100).value, "1");
+    assert!(get(&mut bench, &context, now + 1).region_error.unwrap().data_is_not_ready.is_some());
+    assert_eq!(bench.engine.safe_ts(&bench.topology, 1, bench.now, &Bytes::new(), &Bytes::new()), now);
+    assert_eq!(get(&mut bench, &context, now).value, "1");
 }
 
 #[test]

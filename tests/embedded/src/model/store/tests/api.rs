@@ -131,3 +131,16 @@ fn version_2_has_one_column() {
     let get = RawGetRequest { context, key: owned("r"), cf: "write".to_owned() };
     assert_eq!(ask!(bench, RawGet, get).error, "cf is deprecated in API V2, cf name: write");
 }
+
+#[test]
+fn a_raw_write_of_version_2_needs_a_timestamp() {
+    for (api, version, refused) in [(Api::V1Ttl, ApiVersion::V1, false), (Api::V2, ApiVersion::V2, true)] {
+        let mut bench = bench_of(api);
+        let context = context(&bench, version, b"r");
+        let region = context.as_ref().unwrap().region_id;
+        bench.topology.conditions.set_max_ts_unsynced(region, true);
+        let put = RawPutRequest { context, key: owned("rk"), value: owned("v"), ..Default::default() };
+        let error = ask!(bench, RawPut, put).region_error;
+        assert_eq!(error.is_some_and(|error| error.max_timestamp_not_synced.is_some()), refused);
+    }
+}

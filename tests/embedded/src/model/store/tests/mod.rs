@@ -6,6 +6,7 @@ mod admission;
 mod api;
 mod commit;
 mod conditions;
+mod gc;
 mod hostile;
 mod pessimistic;
 mod pipelined;
