@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use histogram::{AtomicHistogram, Histogram, Quantile};
-use nix::sys::resource::{UsageWho, getrusage};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{Failure, Outcome, Task};
 
@@ -52,11 +52,11 @@ where
     }
     wait(&failure, task.warm_up)?;
     let allocated = harness.allocations.map(|count| count());
-    let (cpu_before, began) = (cpu()?, Instant::now());
+    let (cpu_before, began) = (cpu(), Instant::now());
     drop(run.latencies.drain());
     wait(&failure, task.seconds)?;
     let latencies = run.latencies.load();
-    let (cpu_after, seconds) = (cpu()?, began.elapsed().as_secs_f64());
+    let (cpu_after, seconds) = (cpu(), began.elapsed().as_secs_f64());
     let allocated = harness.allocations.zip(allocated).map(|(count, before)| count() - before);
     run.stop.store(true, Ordering::Relaxed);
     let (operations, [p50_us, p99_us, p999_us]) = quantiles(&latencies)?;
@@ -115,13 +115,10 @@ fn quantiles(latencies: &Histogram) -> Result<(u64, [f64; 3]), Failure> {
     Ok((u64::try_from(found.total_count())?, us))
 }
 
-/// CPU time of this process, in user and kernel.
-fn cpu() -> Result<Duration, Failure> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let of = |time: nix::sys::time::TimeVal| {
-        Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0))
-    };
-    Ok(of(usage.user_time()) + of(usage.system_time()))
+/// CPU time of this process, in user and kernel: what `getrusage` tells, to the nanosecond.
+fn cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The most memory this process has held. `getrusage` would count what its parent held before it.

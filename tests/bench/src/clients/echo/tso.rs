@@ -47,7 +47,9 @@ impl Tso {
                 let first = (last.physical << LOGICAL_BITS) + last.logical - i64::from(count) + 1;
                 for (waiter, ts) in waiting.drain(..).zip(first..) {
                     // A caller that has gone needs no timestamp.
-                    waiter.send(u64::try_from(ts).unwrap_or(0)).ok();
+                    if waiter.send(u64::try_from(ts).unwrap_or(0)).is_err() {
+                        continue;
+                    }
                 }
             }
         });
