@@ -159,7 +159,7 @@ fn end(parser: &mut lexopt::Parser, asked: Asked) -> Result<Asked, Failure> {
 }
 
 fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, Failure> {
-    Ok(parser.value()?.into())
+    Ok(parser.value().map_err(|_| "the name of a file is missing")?.into())
 }
 
 fn list(parser: &mut lexopt::Parser) -> Result<Vec<String>, Failure> {
@@ -226,7 +226,7 @@ mod tests {
             ("peers --rounds 0", "there must be a round"),
             ("peers --seconds NaN", "a run takes 0.01 to 600 seconds"),
             ("peers --quickly", "invalid option '--quickly'"),
-            ("compare one", "missing argument at end of command"),
+            ("compare one", "the name of a file is missing"),
             ("list all", "unexpected argument \"all\""),
         ] {
             assert_eq!(parsed(line), Err(error.into()), "{line}");

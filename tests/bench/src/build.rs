@@ -28,7 +28,7 @@ pub(crate) struct Program {
 /// The program of a client, built if it is one of its own.
 pub(crate) fn program(who: Who) -> Result<Program, String> {
     match who {
-        Who::Echo | Who::Ours => {
+        Who::Echo | Who::Ours | Who::OursSmol => {
             let path = std::env::current_exe().map_err(|error| error.to_string())?;
             Ok(of_ours(path, who))
         }

@@ -5,17 +5,16 @@
 
 use std::path::Path;
 
-use tikv_bench_load::{Failure, Outcome};
+use tikv_bench_load::Failure;
 
-use crate::record::{Recording, Runs};
+use crate::record::{Number, Recording, Runs};
 use crate::say;
 use crate::stats::{ENOUGH_ROUNDS, Spread, Verdict, paired, spread, verdict};
 
 const FLOOR: &str = "echo";
 
 /// What is compared, and whether less is better.
-type Number = (&'static str, fn(&Outcome) -> f64, bool);
-const NUMBERS: [Number; 4] = [
+const NUMBERS: [(&str, Number, bool); 4] = [
     ("CPU us", |outcome| outcome.cpu_us, true),
     ("ops/s", |outcome| outcome.per_second, false),
     ("p99 us", |outcome| outcome.p99_us, true),

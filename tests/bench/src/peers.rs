@@ -73,12 +73,11 @@ fn cluster(plan: &Plan) -> String {
 pub(crate) fn head(cluster: String, rounds: usize, seconds: f64) -> Head {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output();
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Head {
         date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        machine: format!("{cores} x {}", model.trim_start_matches(['\t', ':', ' '])),
+        machine: format!("{} x {}", cores(), model.trim_start_matches(['\t', ':', ' '])),
         commit: commit.unwrap_or_default(),
         cluster,
         rounds,
@@ -160,6 +159,10 @@ fn compare(
     Ok(())
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Another one each time, also on a cluster that was measured before.
 fn run_number() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -171,6 +174,8 @@ fn measure(who: Who, program: &Program, task: &Task) -> Result<Outcome, Failure>
     let output = Command::new(&program.path)
         .args(&program.arguments)
         .arg(serde_json::to_string(task)?)
+        // Else smol has one thread, and all others one for each core.
+        .env("SMOL_THREADS", cores().to_string())
         .stdin(Stdio::null())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);

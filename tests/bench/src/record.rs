@@ -46,6 +46,9 @@ pub(crate) enum Line {
     },
 }
 
+/// One number of an outcome.
+pub(crate) type Number = fn(&Outcome) -> f64;
+
 /// What one client did in one workload, round by round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Runs {
@@ -55,7 +58,7 @@ pub(crate) struct Runs {
 
 impl Runs {
     /// One number of each round.
-    pub(crate) fn of(&self, number: fn(&Outcome) -> f64) -> Vec<f64> {
+    pub(crate) fn of(&self, number: Number) -> Vec<f64> {
         self.rounds.values().map(number).collect()
     }
 }

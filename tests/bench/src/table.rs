@@ -1,8 +1,6 @@
 //! Recordings as text.
 
-use tikv_bench_load::Outcome;
-
-use crate::record::{Head, Runs};
+use crate::record::{Head, Number, Runs};
 use crate::stats::{Spread, paired, spread};
 
 /// What all ratios are to.
@@ -33,7 +31,7 @@ pub(crate) fn workload(name: &str, clients: &[(String, Runs)]) -> String {
             let ratio = under.as_ref().and_then(|under| paired(cpu(runs), under.iter().copied()));
             ratio.map_or_else(String::new, |ratio| shown(&ratio))
         };
-        let median = |number: fn(&Outcome) -> f64| spread(runs.of(number)).map_or(f64::NAN, |it| it.median);
+        let median = |number: Number| spread(runs.of(number)).map_or(f64::NAN, |it| it.median);
         let allocations = runs.allocations.map_or_else(|| "-".to_owned(), |count| format!("{count:.1}"));
         text.push_str(&format!("  {client:<20} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.2} {allocations:>7} {:>6.0}  {:<18} {:<18}\n",
             median(|outcome| outcome.per_second),

@@ -32,6 +32,8 @@ pub(crate) enum Who {
     Echo,
     /// Ours, on tokio.
     Ours,
+    /// Ours, on smol.
+    OursSmol,
     /// The published Rust client.
     TikvClient,
     /// TiKV's own client, in Go.
@@ -39,12 +41,14 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    pub(crate) const ALL: [Self; 4] = [Self::Echo, Self::Ours, Self::TikvClient, Self::ClientGo];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Echo, Self::Ours, Self::OursSmol, Self::TikvClient, Self::ClientGo];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Ours => "ours",
+            Self::OursSmol => "ours-smol",
             Self::TikvClient => "tikv-client",
             Self::ClientGo => "client-go",
         }
@@ -57,16 +61,25 @@ impl Who {
 
 /// One run of one client of this program.
 pub(crate) fn child(who: Who, task: &Task, allocations: Option<fn() -> u64>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let harness = Harness { spawn: &|future| drop(runtime.spawn(future)), allocations };
+    let on_tokio = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match who {
         Who::Echo => {
+            let runtime = on_tokio()?;
             let echo = runtime.block_on(echo::Echo::connect(task))?;
+            let harness = Harness { spawn: &|future| drop(runtime.spawn(future)), allocations };
             let draws = echo.keys().checksum();
             tikv_bench_load::run(task, draws, &harness, move |caller, turn| echo.operate(caller, turn))
         }
         Who::Ours => {
+            let runtime = on_tokio()?;
             let ours = runtime.block_on(ours::Ours::on_tokio(task))?;
+            let harness = Harness { spawn: &|future| drop(runtime.spawn(future)), allocations };
+            let draws = ours.keys().checksum();
+            tikv_bench_load::run(task, draws, &harness, move |caller, turn| ours.operate(caller, turn))
+        }
+        Who::OursSmol => {
+            let ours = smol::block_on(ours::Ours::on_smol(task))?;
+            let harness = Harness { spawn: &|future| smol::spawn(future).detach(), allocations };
             let draws = ours.keys().checksum();
             tikv_bench_load::run(task, draws, &harness, move |caller, turn| ours.operate(caller, turn))
         }

@@ -57,6 +57,11 @@ impl Ours {
         Self::new(client, task).await
     }
 
+    pub(crate) async fn on_smol(task: &Task) -> Result<&'static Self, Failure> {
+        let client = tikv_client_smol::connect(&task.pd, Config::default()).await?;
+        Self::new(client, task).await
+    }
+
     async fn new(client: Client, task: &Task) -> Result<&'static Self, Failure> {
         let (raw, ts) = (client.raw(), client.current_timestamp().await?);
         let keys = Keys::new(task, space(task.action));

@@ -6,9 +6,9 @@ mod plot;
 
 use std::path::Path;
 
-use tikv_bench_load::{Failure, Outcome};
+use tikv_bench_load::Failure;
 
-use crate::record::{Recording, Runs};
+use crate::record::{Number, Recording, Runs};
 use crate::stats::{paired, spread};
 use crate::{say, table};
 use plot::{Mark, escaped};
@@ -80,12 +80,12 @@ fn overview(recording: &Recording) -> String {
 
 fn workload(name: &str, clients: &[(String, Runs)]) -> String {
     let sorted = table::sorted(clients);
-    let marks = |number: fn(&Outcome) -> f64| -> Vec<Mark<'_>> {
+    let marks = |number: Number| -> Vec<Mark<'_>> {
         let marks = sorted.iter();
         marks.filter_map(|&(client, runs)| Some(Mark { client, spread: spread(runs.of(number))? })).collect()
     };
     let mut html = format!("<h2>{}</h2>\n<div class=\"plots\">\n", escaped(name));
-    let plots: [(&str, fn(&Outcome) -> f64); 3] = [
+    let plots: [(&str, Number); 3] = [
         ("CPU, µs an operation", |outcome| outcome.cpu_us),
         ("operations a second", |outcome| outcome.per_second),
         ("99 of 100 took at most, µs", |outcome| outcome.p99_us),
