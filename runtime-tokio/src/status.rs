@@ -13,8 +13,10 @@ use tonic::{Code, Status};
 /// | `Undetermined` | `UNKNOWN`: the caller must find out before it does anything again |
 /// | `Timeout` | `DEADLINE_EXCEEDED` |
 /// | `Cancelled` | `CANCELLED` |
-/// | `Invalid` | `INVALID_ARGUMENT` |
+/// | `Invalid` | `INVALID_ARGUMENT`; where a store refused what no caller can mend, `INTERNAL` |
 /// | `Corrupt` | `DATA_LOSS` |
+///
+/// Of `UNAVAILABLE` mind that a raw write whose answer was lost may have happened: do not let a proxy repeat what must not happen twice.
 ///
 /// Keys stand in texts unless [`Config::redact_keys`](tikv_client_core::config::Config::redact_keys) is set.
 ///
@@ -31,6 +33,8 @@ use tonic::{Code, Status};
 #[must_use]
 pub fn grpc_status(error: Error) -> Status {
     let code = match error.kind() {
+        // The words are a store's, not about the caller's arguments.
+        ErrorKind::Invalid if matches!(error, Error::Server { .. } | Error::Region { .. }) => Code::Internal,
         ErrorKind::Retry | ErrorKind::Unavailable => Code::Unavailable,
         ErrorKind::Conflict => Code::Aborted,
         ErrorKind::Timeout => Code::DeadlineExceeded,

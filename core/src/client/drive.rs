@@ -75,11 +75,11 @@ enum Stage {
 }
 
 impl<M: Machine> Drive<M> {
-    /// Goes a step; `event` says for the record what made it possible.
-    fn step(&mut self, event: impl FnOnce() -> Event) -> Poll<M::Output> {
+    /// Goes a step; `event` says for the record what made it possible, where there is one.
+    fn step(&mut self, event: Option<Event>) -> Poll<M::Output> {
         let Stage::Running(kit) = &mut self.stage else { return Poll::Pending };
-        if let Some(recorded) = &mut self.recorded {
-            return recorded.step(&self.client, &self.terms, &mut self.machine, kit, event());
+        if let (Some(recorded), Some(event)) = (&mut self.recorded, event) {
+            return recorded.step(&self.client, &self.terms, &mut self.machine, kit, event);
         }
         let clock = &self.client.clock;
         let facts = self.client.space(self.terms.space);
@@ -91,9 +91,13 @@ impl<M: Machine> Drive<M> {
         polled
     }
 
-    fn finish(&mut self) {
+    /// The operation is over, with this output; without one it was dropped.
+    fn finish(&mut self, output: Option<&M::Output>) {
         if let Stage::Running(kit) = std::mem::replace(&mut self.stage, Stage::Done) {
             self.client.give_back(kit);
+        }
+        if let Some(recorded) = &mut self.recorded {
+            recorded.end(&self.client, output);
         }
     }
 }
@@ -121,15 +125,17 @@ impl<T> Recorded<T> {
             };
             self.recording.begin(&birth, at);
         }
-        let dropped = matches!(event, Event::Dropped);
         let polled = self.recording.step(machine, event, at, client.space(terms.space), &mut kit.op);
         carry_out(client, terms.space, kit, self.recording.number());
-        if let Poll::Ready(output) = &polled {
-            self.recording.end(Some((self.ended)(output, self.recording.zeroes())), at);
-        } else if dropped {
-            self.recording.end(None, at);
-        }
         polled
+    }
+
+    /// Records the end. It may call the program that records: the operation must be over before.
+    #[cold]
+    fn end(&mut self, client: &Inner, output: Option<&T>) {
+        let at = Moment { now: client.clock.now(), wall: client.clock.wall() };
+        let zeroes = self.recording.zeroes();
+        self.recording.end(output.map(|output| (self.ended)(output, zeroes)), at);
     }
 }
 
@@ -142,8 +148,8 @@ impl<M: Machine + Unpin> Future for Drive<M> {
             let kit = this.client.kit(&this.terms);
             kit.seat.register(cx.waker());
             this.stage = Stage::Running(kit);
-            if let Poll::Ready(output) = this.step(|| Event::First) {
-                this.finish();
+            if let Poll::Ready(output) = this.step(this.recorded.is_some().then_some(Event::First)) {
+                this.finish(Some(&output));
                 return Poll::Ready(output);
             }
         }
@@ -155,13 +161,12 @@ impl<M: Machine + Unpin> Future for Drive<M> {
         for _ in 0..STEPS {
             let Stage::Running(kit) = &mut this.stage else { return Poll::Pending };
             let Some((ticket, completion)) = kit.seat.next() else { return Poll::Pending };
-            let noted = this.recorded.as_ref().map(|_| completion.clone());
+            let noted = this.recorded.as_ref().map(|_| Event::Completed(ticket, completion.clone()));
             if !kit.op.deliver(ticket, completion) {
                 continue;
             }
-            let event = || noted.map_or(Event::First, |completion| Event::Completed(ticket, completion));
-            if let Poll::Ready(output) = this.step(event) {
-                this.finish();
+            if let Poll::Ready(output) = this.step(noted) {
+                this.finish(Some(&output));
                 return Poll::Ready(output);
             }
         }
@@ -171,20 +176,21 @@ impl<M: Machine + Unpin> Future for Drive<M> {
 }
 
 impl<M: Machine> Drop for Drive<M> {
-    /// Pushes into mailboxes and nothing else: never blocks, never panics, on any thread, also after the runtime's end.
+    /// Pushes into mailboxes and nothing else: never blocks, never panics, on any thread, also after the runtime's end. With a
+    /// recorder it also hands over what is recorded, to whose sink the same applies.
     fn drop(&mut self) {
         let Stage::Running(kit) = &mut self.stage else { return };
         if let Some(recorded) = &mut self.recorded {
             let dropped = recorded.step(&self.client, &self.terms, &mut self.machine, kit, Event::Dropped);
             drop(dropped);
-            return self.finish();
+            return self.finish(None);
         }
         let clock = &self.client.clock;
         let facts = self.client.space(self.terms.space);
         self.machine.abandon(&mut Cx::root(clock.now(), clock.wall(), facts, &mut kit.op));
         kit.op.end();
         carry_out(&self.client, self.terms.space, kit, 0);
-        self.finish();
+        self.finish(None);
     }
 }
 

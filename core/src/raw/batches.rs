@@ -78,7 +78,12 @@ pub(super) fn checked(operation: &'static str, pair: pb::KvPair, redacted: bool)
         Some(error) => Err(Error::Server {
             operation,
             key: Some(ShownKey::new(pair.key, redacted)),
-            message: if error.abort.is_empty() { format!("{error:?}").into() } else { error.abort.into() },
+            message: match redacted {
+                // A store's words may hold any key.
+                true => "the store refused the key".into(),
+                false if error.abort.is_empty() => format!("{error:?}").into(),
+                false => error.abort.into(),
+            },
         }),
     }
 }

@@ -102,6 +102,11 @@ impl<'a> Records<'a> {
     }
 }
 
+/// The records of a trace that are there to their end: the last of a program that was killed may not be.
+pub(super) fn whole(trace: &[u8]) -> Result<impl Iterator<Item = Result<Record, TraceError>>, TraceError> {
+    Ok(Records::new(trace)?.take_while(|record| !matches!(record, Err(TraceError::Truncated { .. }))))
+}
+
 impl Iterator for Records<'_> {
     type Item = Result<Record, TraceError>;
 

@@ -10,7 +10,7 @@ use super::ring::Ring;
 use crate::error::ErrorKind;
 
 /// Takes the bytes of a trace as they come: the first are its head. Called from any thread that runs an operation or a service
-/// of the client, from several at once; it should not block for long.
+/// of the client, from several at once; and when one is dropped: it must not panic, and should not block for long.
 pub trait Sink: Send + Sync {
     /// Appends `bytes` to the trace. They are whole records: calls may be reordered, but for the first, and not torn.
     fn write(&self, bytes: &[u8]);
@@ -94,8 +94,10 @@ impl Recorder {
         self
     }
 
-    /// Calls `then` when an operation ends in an error of one of `kinds`, on the thread that ran it, with this recorder: to
-    /// write its [`dump`](Self::dump) somewhere. It should not block for long.
+    /// Calls `then` when an operation ends in an error of one of `kinds`, with this recorder: to take its [`dump`](Self::dump).
+    ///
+    /// It is called within the operation's poll, on the executor's thread: let another thread write files, and do not wait for a
+    /// call of the client there. If it held the client, neither would ever be freed.
     #[must_use]
     pub fn on_error(
         mut self,

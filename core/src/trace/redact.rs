@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::fields::{self, Rewrite, zeroes};
-use super::file::{self, Records, TraceError};
+use super::file::{self, TraceError, whole};
 use super::format as f;
 use super::keymap::KeyMap;
 use super::replay::Replay;
@@ -28,19 +28,22 @@ const PHRASES: [&str; 4] =
     ["invalid max_ts update", "mismatch cluster id", "deadline is exceeded", "Deadline is exceeded"];
 
 /// The same trace with other keys: they are in the same order, one is the beginning of another as before, and each has its length.
-/// Values, if they were recorded, are zeroes. What replays identically does so afterwards.
+/// Values, if they were recorded, are zeroes; words of servers are left out. What replays identically does so afterwards. A record
+/// that is not there to its end is left out.
+///
+/// The bytes 0x00 and 0xff of a key stay: what comes just behind a key, or behind all that begin with it, must do so afterwards.
 ///
 /// # Errors
 /// What is no trace.
 pub fn redact(trace: &[u8]) -> Result<Vec<u8>, TraceError> {
     let mut seen = Seen::default();
     let mut walk = Walk::default();
-    for record in Records::new(trace)? {
+    for record in whole(trace)? {
         walk.record(&mut record?, &mut seen);
     }
     let mut map = Mapped(KeyMap::new(seen.0));
     let (mut walk, mut replay, mut out) = (Walk::default(), Replay::default(), file::head());
-    for record in Records::new(trace)? {
+    for record in whole(trace)? {
         let mut record = record?;
         walk.record(&mut record, &mut map);
         if let Some(f::Entry::End(end)) = &mut record.entry {
@@ -250,10 +253,8 @@ fn rewrite_text(text: &mut String, with: &mut dyn Rewrite) {
 fn rewrite_fault(fault: &mut f::Fault, with: &mut dyn Rewrite) {
     match &mut fault.fault {
         Some(f::FaultKind::Transport(fault) | f::FaultKind::Late(fault)) => {
-            // The words of a server; those of the runtime hold no keys.
-            if fault.class == i32::from(f::TransportClass::Rejected) {
-                rewrite_text(&mut fault.detail, with);
-            }
+            // A server's words, whatever the class: a stream that was refused tells them to those who were lost with it, too.
+            rewrite_text(&mut fault.detail, with);
         }
         Some(f::FaultKind::Refused(error)) => rewrite_text(&mut error.text, with),
         Some(f::FaultKind::Interrupted(_) | f::FaultKind::Overloaded(_)) | None => {}

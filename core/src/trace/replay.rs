@@ -20,16 +20,24 @@ const SHOWN: usize = 600;
 /// Replays a trace. Each operation is built from what it began with, gets its seed, its completions and the answers to its
 /// questions, and must read the same facts, want the same effects and end the same.
 ///
-/// Wire records are passed over.
+/// Wire records are passed over. A last record that is not there to its end is passed over, too, and told: a program may be killed
+/// while it writes.
 ///
 /// # Errors
 /// [`TraceError`]: what cannot be read at all. An operation that makes no sense is a [`Difference`].
 pub fn replay(trace: &[u8]) -> Result<Report, TraceError> {
     let mut replay = Replay::default();
+    let mut truncated = false;
     for record in Records::new(trace)? {
-        replay.record(record?);
+        match record {
+            Ok(record) => replay.record(record),
+            Err(TraceError::Truncated { .. }) => truncated = true,
+            Err(error) => return Err(error),
+        }
     }
-    Ok(replay.finish())
+    let mut report = replay.finish();
+    report.truncated = truncated;
+    Ok(report)
 }
 
 /// As [`replay`], of records that are read already.

@@ -47,6 +47,8 @@ pub struct Report {
     pub cut: u64,
     /// Operations that got a response which was withheld, identical up to it.
     pub withheld: u64,
+    /// The last record is not there to its end.
+    pub truncated: bool,
     /// Operations that differ.
     pub different: u64,
     /// The first differences of the first 100 of them, in the order of the trace.
@@ -54,10 +56,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing differs. What is cut or withheld does not differ, but see the counts.
+    /// Whether nothing differs. What is cut or withheld does not differ; see [`is_whole`](Self::is_whole).
     #[must_use]
     pub fn is_identical(&self) -> bool {
         self.different == 0
+    }
+
+    /// Whether there are operations, and all that the trace holds of any could be replayed to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.identical > 0 && self.cut == 0 && self.withheld == 0 && !self.truncated
     }
 }
 
@@ -90,6 +98,9 @@ impl fmt::Display for Report {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
+        }
+        if self.truncated {
+            f.write_str(", the last record is cut off")?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ pub(super) struct Ring {
     /// Bytes of one shard at the most.
     limit: usize,
     shards: [Shard; SHARDS],
+    chunks: AtomicU64,
+    /// The wall time of the last write.
+    newest: AtomicU64,
 }
 
 #[derive(Default)]
@@ -38,6 +41,8 @@ struct Shard {
 
 struct Chunk {
     writer: u64,
+    /// Counts the chunks of the ring: wall clocks can be set back.
+    number: u64,
     inside: Mutex<Inside>,
 }
 
@@ -73,17 +78,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Ring {
     pub(super) fn new(keep: Duration, bytes: usize) -> Self {
         let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        Self { keep_ms, limit: bytes / SHARDS, shards: Default::default() }
+        let (chunks, newest) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { keep_ms, limit: bytes / SHARDS, shards: Default::default(), chunks, newest }
     }
 
+    /// Services, of whose frames there are many, have a shard of their own; operations share the others.
     fn shard(&self, writer: u64) -> &Shard {
         // The remainder of a small number fits.
-        &self.shards[(writer % SHARDS as u64) as usize]
+        let at = if writer == 0 { 0 } else { 1 + writer % (SHARDS as u64 - 1) };
+        &self.shards[at as usize]
     }
 
     /// Appends encoded records to the writer's chunk; begins a new one when that is full, old or gone.
     pub(super) fn write(&self, slot: &mut Option<Slot>, writer: u64, records: Vec<u8>, wall: WallTime) {
         let shard = self.shard(writer);
+        self.newest.store(wall.0, Ordering::Relaxed);
         if let Some(Slot(chunk)) = slot {
             let mut inside = lock(&chunk.inside);
             let full = inside.bytes.len() + records.len() > CHUNK_BYTES;
@@ -91,7 +100,7 @@ impl Ring {
             if !inside.gone && !full && !old {
                 let before = inside.cost();
                 inside.bytes.extend_from_slice(&records);
-                inside.last = wall.max(inside.last);
+                inside.last = wall;
                 // Counted before the chunk can be let go, so that the count never falls below zero.
                 shard.bytes.fetch_add(inside.cost() - before, Ordering::Relaxed);
                 drop(inside);
@@ -101,7 +110,8 @@ impl Ring {
         }
         let inside = Inside { bytes: records, first: wall, last: wall, gone: false };
         let cost = inside.cost();
-        let chunk = Arc::new(Chunk { writer, inside: Mutex::new(inside) });
+        let number = self.chunks.fetch_add(1, Ordering::Relaxed);
+        let chunk = Arc::new(Chunk { writer, number, inside: Mutex::new(inside) });
         *slot = Some(Slot(Arc::clone(&chunk)));
         shard.bytes.fetch_add(cost, Ordering::Relaxed);
         lock(&shard.chunks).push_back(chunk);
@@ -117,17 +127,15 @@ impl Ring {
             for chunk in held {
                 let inside = lock(&chunk.inside);
                 if !inside.gone {
-                    chunks.push((inside.first, inside.last, chunk.writer, inside.bytes.clone()));
+                    chunks.push((chunk.number, inside.last, chunk.writer, inside.bytes.clone()));
                 }
             }
         }
-        let newest = chunks.iter().map(|chunk| chunk.1.0).max().unwrap_or(0);
-        let since = newest.saturating_sub(self.keep_ms);
+        let since = self.newest.load(Ordering::Relaxed).saturating_sub(self.keep_ms);
         let writers: BTreeSet<u64> =
             chunks.iter().filter(|chunk| chunk.1.0 >= since).map(|chunk| chunk.2).collect();
         chunks.retain(|chunk| if chunk.2 == 0 { chunk.1.0 >= since } else { writers.contains(&chunk.2) });
-        // The sort keeps the order of a writer's chunks.
-        chunks.sort_by_key(|chunk| chunk.0);
+        chunks.sort_unstable_by_key(|chunk| chunk.0);
         let mut trace = file::head();
         trace.extend(chunks.into_iter().flat_map(|chunk| chunk.3));
         trace
@@ -203,6 +211,31 @@ mod tests {
             (0..30).collect::<Vec<_>>()
         );
         assert_eq!(dumped.iter().filter(|&&id| id >= 100).count(), 11);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_neither_turns_the_order_nor_empties_the_dump() {
+        let ring = Ring::new(Duration::from_secs(10), 1 << 20);
+        let (mut long, mut ahead) = (None, None);
+        ring.write(&mut ahead, 8, record(7, 9), WallTime(900_000));
+        for (n, at) in [(0, 10_000), (1, 11_500), (2, 8_000), (3, 9_500)] {
+            ring.write(&mut long, 7, record(n, CHUNK_BYTES / 2), WallTime(at));
+        }
+        let dumped = ids(&ring.dump());
+        assert_eq!(dumped.into_iter().filter(|&id| id < 7).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_services_write_takes_no_room_from_operations() {
+        let ring = Ring::new(Duration::from_secs(3600), 8 * 6000);
+        let mut service = None;
+        for writer in 1..=7 {
+            ring.write(&mut None, writer, record(writer, 9), WallTime(writer));
+        }
+        for n in 0..100 {
+            ring.write(&mut service, 0, record(100 + n, 3000), WallTime(10));
+        }
+        assert_eq!(ids(&ring.dump()).into_iter().filter(|&id| id < 100).count(), 7);
     }
 
     proptest! {

@@ -47,7 +47,8 @@ pub(super) fn replays(args: impl Iterator<Item = String>) -> Result<bool, String
     for file in files {
         let report = replay(&read(&file)?).map_err(|error| format!("{file}: {error}"))?;
         say(format_args!("{file}: {report}"));
-        all &= report.is_identical();
+        // Of a ring the beginnings may be cut off; a trace of which nothing could be replayed shows nothing.
+        all &= report.is_identical() && report.identical > 0;
     }
     Ok(all)
 }

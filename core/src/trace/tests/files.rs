@@ -26,10 +26,18 @@ fn a_newer_version_is_refused_by_its_number() {
 }
 
 #[test]
-fn a_trace_that_is_cut_off_says_where() {
+fn a_trace_that_is_cut_off_says_where_and_what_is_before_still_replays() {
     let trace = recorded(1, 2, with_values);
-    let error = replay(&trace[..trace.len() - 1]).unwrap_err();
+    let torn = &trace[..trace.len() - 1];
+    let error = Records::new(torn).unwrap().find_map(Result::err).unwrap();
     assert!(matches!(error, TraceError::Truncated { at } if at > 12 && at < trace.len()), "{error}");
+    let (whole, report) = (replay(&trace).unwrap(), replay(torn).unwrap());
+    assert!(report.is_identical() && report.truncated && !report.is_whole(), "{report}");
+    assert!(report.to_string().ends_with("the last record is cut off"), "{report}");
+    assert!(whole.is_whole() && report.steps + 1 >= whole.steps, "{report}");
+    // Hiding keys leaves the torn record out.
+    let hidden = replay(&redact(torn).unwrap()).unwrap();
+    assert_eq!((hidden.truncated, hidden.steps, hidden.different), (false, report.steps, 0));
 }
 
 #[test]

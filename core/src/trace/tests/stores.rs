@@ -20,7 +20,9 @@ impl World {
                 TransportClass::Rejected(8),
             ];
             let class = class[self.rng.usize(..4)];
-            return Completion::Fault(Fault::Transport(TransportFault::new(class, "127.0.0.1:20160")));
+            // A store that ends a stream may say anything.
+            let words = format!("127.0.0.1:20160: refused for the key {}a", self.mark);
+            return Completion::Fault(Fault::Transport(TransportFault::new(class, words)));
         }
         let region_error = if self.chance(15) { Some(Box::new(self.region_error(mode))) } else { None };
         let error = if self.chance(15) { Some(self.key_error()) } else { None };
