@@ -21,4 +21,4 @@ pub mod model;
 pub mod serve;
 
 #[cfg(feature = "serve")]
-pub use serve::{Builder, ControlError, Embedded, Fault, StartError};
+pub use serve::{Admin, Builder, ControlError, Embedded, Fault, Outcome, StartError, State};

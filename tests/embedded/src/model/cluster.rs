@@ -52,6 +52,22 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// What fault rules and counters have to know of it.
+    #[must_use]
+    pub fn facts(&self) -> CallFacts<'_> {
+        match self {
+            Self::Pd { member, path, .. } => {
+                CallFacts::new(Node::Pd(*member), path.rsplit('/').next().unwrap_or(path))
+            }
+            Self::Health { node, .. } => CallFacts::new(*node, HEALTH_CHECK),
+            Self::Store { store, command } => {
+                CallFacts::new(Node::Store(*store), command.method()).with_context(command.context())
+            }
+        }
+    }
+}
+
 /// How a call ends.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -195,16 +211,7 @@ impl Cluster {
         if self.faults.is_empty() {
             return self.run(now, call);
         }
-        let facts = match &call {
-            Call::Pd { member, path, .. } => {
-                CallFacts::new(Node::Pd(*member), path.rsplit('/').next().unwrap_or(path), 0)
-            }
-            Call::Health { node, .. } => CallFacts::new(*node, HEALTH_CHECK, 0),
-            Call::Store { store, command } => {
-                CallFacts::new(Node::Store(*store), command.method(), command.region())
-            }
-        };
-        match self.faults.meet(&facts) {
+        match self.faults.meet(&call.facts()) {
             None => self.run(now, call),
             Some((rule, action)) => self.act(now, rule, action, call),
         }

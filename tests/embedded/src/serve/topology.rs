@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tikv_proto::metapb;
 
-use super::embedded::{ControlError, Embedded};
+use super::builder::MOST_SERVERS;
+use super::embedded::{ControlError, Embedded, Server};
 use super::place::Order;
 use crate::control::Node;
 use crate::model::pd::KeyspaceError;
@@ -16,16 +17,21 @@ impl Embedded {
     /// Adds a store without regions, at a port of its own; returns its id.
     ///
     /// # Errors
-    /// No port is to be had, or the cluster is stopped.
+    /// There are as many stores as there can be, no port is to be had, or the cluster is stopped.
     pub fn add_store<K, V>(&self, labels: impl IntoIterator<Item = (K, V)>) -> Result<u64, ControlError>
     where
         K: Into<String>,
         V: Into<String>,
     {
+        let stores = self.servers().keys().filter(|node| matches!(node, Node::Store(_))).count();
+        if stores >= MOST_SERVERS {
+            return Err(ControlError::Full { most: MOST_SERVERS });
+        }
+        // The id first: the address is known once it listens, and PD must not tell of a store that does not.
         let id = self.cluster(|cluster, _| cluster.topology.next_id());
         let node = Node::Store(id);
         let address = self.order(node, Order::Add(node))?;
-        self.keep_address(node, address);
+        self.servers().insert(node, Server::open(address));
         let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         self.cluster(|cluster, now| {
             cluster.topology.put_store(Store {
