@@ -165,7 +165,7 @@ fn a_slow_store_is_slow_until_told_off() {
         let begin = Instant::now();
         assert_eq!(read(&cluster, "k").await, None);
         assert!(begin.elapsed() >= Duration::from_millis(120), "{:?}", begin.elapsed());
-        told(admin, "slow store=1 off=yes");
+        told(admin, "slow store=1 by=off");
         assert_eq!(state(admin)["faults"], serde_json::json!({}));
     });
 }

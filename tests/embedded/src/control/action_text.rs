@@ -1,5 +1,7 @@
 //! An action as one word of text: `lose`, `delay:50ms`, `refuse:not-leader:2`, `fail:unavailable`.
 
+use tikv_proto::pdpb;
+
 use super::words::{duration, number};
 use super::{Action, Refusal};
 use crate::model::{Code, Status};
@@ -18,6 +20,11 @@ pub(super) fn action(text: &str) -> Option<Action> {
         ("delay-answer", Some(by)) => Action::DelayAnswer(duration(by)?),
         ("refuse", Some(what)) => Action::Refuse(refusal(what)?),
         ("refuse-after", Some(what)) => Action::RefuseAfter(refusal(what)?),
+        ("pd-error", Some(error)) => {
+            let (kind, message) = split(error);
+            let kind = pdpb::ErrorType::from_str_name(kind)?;
+            Action::PdError(kind, message.unwrap_or("ordered by a fault rule").to_owned())
+        }
         ("fail", Some(code)) => {
             let (code, message) = split(code);
             Action::Fail(Status::new(self::code(code)?, message.unwrap_or("ordered by a fault rule")))

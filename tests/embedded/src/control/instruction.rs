@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::action_text::action;
-use super::words::{Words, duration, key, labels, node, number, role, store_state, two_stores};
-use super::{Condition, DiskUsage, Matcher, Node, Rule, Trait};
-use crate::model::{PeerRole, StoreState};
+use super::words::{
+    Words, disk, duration, key, labels, node, number, or_off, role, store_state, two_stores, yes,
+};
+use super::{Matcher, Node, Rule, Trait};
+use crate::model::{Disk, PeerRole, StoreState};
 
 /// One of each instruction, with all that it can be given.
 pub const EXAMPLES: &str = r"# servers: NODE is store:ID or pd:INDEX
@@ -48,20 +50,34 @@ restore-leaders
 operator-step by=100ms
 advance-clock by=5s
 set-clock-back by=5s
-# what ails a store, until it is told off
+# what ails stores and replicas, until it is `off`; a replica without region: those of all regions
 slow store=1 by=200ms
 busy store=1 wait=1s
+busy store=1 wait=off
 disk store=1 is=almost-full
 disk store=1 is=full
-behind store=1 by=3s
-behind store=1 off=yes
+disk store=1 is=normal
+lag key=a store=2 by=3s
+lag store=2 by=off
+safe-ts key=a store=2 ts=1
+uninitialised key=a store=2 is=yes
+max-ts-unsynced key=a is=yes
+recovering key=a is=no
+entry-limit bytes=1048576
 slow-score store=1 score=80
+# timestamps and other things of PD
+freeze-timestamps is=yes
+jump-timestamps by=10s
+min-resolved-ts store=1 ts=1
+fail-http status=500
+fail-http status=off
 # faults: a name, which calls, what happens to them; of the matches skip some, take every n-th, only so many times
 fault lost on=KvCommit,KvPrewrite at=any-store do=drop-answer skip=1 every=2 times=3
 fault led-by-2 on=KvGet at=store:1 region=4 saying=replica-read do=refuse:not-leader:2
 fault late saying=stale-read,retry,source:external do=delay:50ms
 fault group saying=group:rg1 do=refuse-after:server-is-busy:100ms
 fault down at=pd:0 do=fail:unavailable:gone
+fault no-store on=GetStore do=pd-error:STORE_TOMBSTONE:gone
 wait lost hits=1 within=5s
 end lost
 pause by=10ms
@@ -146,10 +162,32 @@ pub enum Instruction {
     AdvanceClock { by: Duration },
     /// Moves the cluster's clock back.
     SetClockBack { by: Duration },
-    /// A store is in this condition instead of any other of the same word.
-    Condition { store: u64, condition: Condition },
-    /// Ends a store's condition of this word.
-    EndCondition { store: u64, word: &'static str },
+    /// A store begins everything so much later.
+    Slow { store: u64, by: Option<Duration> },
+    /// A read on the store would wait so long; one that would rather not is refused.
+    Busy { store: u64, wait: Option<Duration> },
+    /// How full a store's disk is.
+    Disk { store: u64, is: Disk },
+    /// Replicas on the store, of one region or of all, are so far behind.
+    Lag { region: Option<Where>, store: u64, by: Option<Duration> },
+    /// Up to where the region's replica on the store serves stale reads.
+    SafeTs { region: Where, store: u64, ts: Option<u64> },
+    /// Whether the region's replica on the store is without data.
+    Uninitialised { region: Where, store: u64, is: bool },
+    /// Whether the region's leader does not know how high timestamps have come.
+    MaxTsUnsynced { region: Where, is: bool },
+    /// Whether the region is being recovered without its majority.
+    Recovering { region: Where, is: bool },
+    /// The longest write that a region takes.
+    EntryLimit { bytes: usize },
+    /// Whether the physical part of timestamps stands still.
+    FreezeTimestamps { is: bool },
+    /// Moves timestamps ahead.
+    JumpTimestamps { by: Duration },
+    /// What PD tells as a store's least resolved timestamp.
+    MinResolvedTs { store: u64, ts: Option<u64> },
+    /// All HTTP requests to PD fail with this status.
+    FailHttp { status: Option<u16> },
     /// What a store says of itself, 1 (well) to 100.
     SlowScore { store: u64, score: i32 },
     /// A rule under this name, instead of any other of the name.
@@ -268,10 +306,27 @@ fn read(words: &mut Words<'_>) -> Result<Instruction, BadInstruction> {
         "operator-step" => I::OperatorStep { by: words.must("by", duration)? },
         "advance-clock" => I::AdvanceClock { by: words.must("by", duration)? },
         "set-clock-back" => I::SetClockBack { by: words.must("by", duration)? },
-        "slow" => condition(words, "slow", |words| Ok(Condition::Slow(words.must("by", duration)?)))?,
-        "busy" => condition(words, "busy", |words| Ok(Condition::Busy(words.must("wait", duration)?)))?,
-        "disk" => condition(words, "disk", |words| Ok(Condition::Disk(words.must("is", disk_usage)?)))?,
-        "behind" => condition(words, "behind", |words| Ok(Condition::Behind(words.must("by", duration)?)))?,
+        "slow" => I::Slow { store: store(words)?, by: words.must("by", or_off(duration))? },
+        "busy" => I::Busy { store: store(words)?, wait: words.must("wait", or_off(duration))? },
+        "disk" => I::Disk { store: store(words)?, is: words.must("is", disk)? },
+        "lag" => {
+            let by = words.must("by", or_off(duration))?;
+            I::Lag { region: maybe_place(words)?, store: store(words)?, by }
+        }
+        "safe-ts" => {
+            let ts = words.must("ts", or_off(number))?;
+            I::SafeTs { region: place(words)?, store: store(words)?, ts }
+        }
+        "uninitialised" => {
+            I::Uninitialised { region: place(words)?, store: store(words)?, is: words.must("is", yes)? }
+        }
+        "max-ts-unsynced" => I::MaxTsUnsynced { region: place(words)?, is: words.must("is", yes)? },
+        "recovering" => I::Recovering { region: place(words)?, is: words.must("is", yes)? },
+        "entry-limit" => I::EntryLimit { bytes: words.must("bytes", number)? },
+        "freeze-timestamps" => I::FreezeTimestamps { is: words.must("is", yes)? },
+        "jump-timestamps" => I::JumpTimestamps { by: words.must("by", duration)? },
+        "min-resolved-ts" => I::MinResolvedTs { store: store(words)?, ts: words.must("ts", or_off(number))? },
+        "fail-http" => I::FailHttp { status: words.must("status", or_off(number))? },
         "slow-score" => I::SlowScore { store: store(words)?, score: words.must("score", number)? },
         "fault" => I::Fault { name: words.name()?, rule: rule(words)? },
         "end" => I::EndFault { name: words.name()? },
@@ -295,34 +350,17 @@ fn server(words: &mut Words<'_>) -> Result<Node, BadInstruction> {
 }
 
 fn place(words: &mut Words<'_>) -> Result<Where, BadInstruction> {
+    maybe_place(words)?.ok_or(BadInstruction::Missing { what: "region, key or raw" })
+}
+
+fn maybe_place(words: &mut Words<'_>) -> Result<Option<Where>, BadInstruction> {
     if let Some(region) = words.maybe("region", number)? {
-        return Ok(Where::Region(region));
+        return Ok(Some(Where::Region(region)));
     }
     if let Some(key) = words.maybe("key", key)? {
-        return Ok(Where::Key(key));
+        return Ok(Some(Where::Key(key)));
     }
-    words.maybe("raw", key)?.map(Where::Raw).ok_or(BadInstruction::Missing { what: "region, key or raw" })
-}
-
-fn condition(
-    words: &mut Words<'_>,
-    word: &'static str,
-    read: impl FnOnce(&mut Words<'_>) -> Result<Condition, BadInstruction>,
-) -> Result<Instruction, BadInstruction> {
-    let store = store(words)?;
-    let off = words.maybe("off", |text| (text == "yes").then_some(()))?;
-    Ok(match off {
-        Some(()) => Instruction::EndCondition { store, word },
-        None => Instruction::Condition { store, condition: read(words)? },
-    })
-}
-
-fn disk_usage(text: &str) -> Option<DiskUsage> {
-    match text {
-        "almost-full" => Some(DiskUsage::AlmostFull),
-        "full" => Some(DiskUsage::Full),
-        _ => None,
-    }
+    Ok(words.maybe("raw", key)?.map(Where::Raw))
 }
 
 fn saying(text: &str) -> Option<Trait> {
@@ -335,8 +373,6 @@ fn saying(text: &str) -> Option<Trait> {
         },
         Some(("source", start)) => Trait::Source(start.to_owned()),
         Some(("group", name)) => Trait::ResourceGroup(name.to_owned()),
-        Some(("would-not-wait", wait)) => Trait::WouldNotWait(duration(wait)?),
-        Some(("not-allowed-on", usage)) => Trait::NotAllowedOn(disk_usage(usage)?),
         Some(_) => return None,
     })
 }
@@ -384,7 +420,7 @@ mod tests {
             })
             .filter_map(|line| line.split(' ').next())
             .collect();
-        assert_eq!(verbs.len(), 40, "an example of each verb");
+        assert_eq!(verbs.len(), 49, "an example of each verb");
     }
 
     #[test]

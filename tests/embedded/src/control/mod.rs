@@ -2,7 +2,6 @@
 //!
 //! * [`rule`]: a [`Rule`] is a [`Matcher`] (which calls) and an [`Action`] (what happens to them), for the n-th match
 //!   on, every n-th of them, so many times.
-//! * [`condition`]: a store that is slow, busy, full or behind, as the rules that make it so.
 //! * [`refusal`]: the region errors that an action can answer, filled in from the region that the call names.
 //! * here: [`Faults`], the rules of one cluster in the order in which they were added; the first live one that matches
 //!   acts. Every rule counts its hits, so a test can wait until the fault has happened.
@@ -13,7 +12,6 @@
 //! All of it is data without time or I/O: the model carries the actions out, under the server and the simulator alike.
 
 mod action_text;
-pub mod condition;
 pub mod instruction;
 pub mod refusal;
 pub mod rule;
@@ -22,10 +20,9 @@ mod words;
 
 use std::collections::BTreeMap;
 
-pub use condition::Condition;
 pub use instruction::{BadInstruction, Instruction, Where};
 pub use refusal::Refusal;
-pub use rule::{Action, DiskUsage, Matcher, Node, Rule, Trait};
+pub use rule::{Action, Matcher, Node, Rule, Trait};
 pub use script::{BadScript, Script};
 use tikv_proto::kvrpcpb::Context;
 
@@ -139,10 +136,6 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tikv_proto::kvrpcpb::DiskFullOpt;
-
     use super::*;
 
     fn call(method: &'static str) -> CallFacts<'static> {
@@ -173,24 +166,15 @@ mod tests {
 
     #[test]
     fn a_rule_can_be_about_what_the_context_says() {
-        let context = |stale_read, busy_threshold_ms, opt: DiskFullOpt| Context {
-            stale_read,
-            busy_threshold_ms,
-            disk_full_opt: opt.into(),
-            request_source: "external_gc".to_owned(),
-            ..Context::default()
-        };
-        let plain = context(false, 0, DiskFullOpt::NotAllowedOnFull);
-        let special = context(true, 50, DiskFullOpt::AllowedOnAlmostFull);
+        let plain = Context { request_source: "external_gc".to_owned(), ..Context::default() };
+        let special = Context { stale_read: true, is_retry_request: true, ..Context::default() };
         for (what, in_plain, in_special) in [
             (Trait::StaleRead, false, true),
             (Trait::ReplicaRead, false, false),
-            (Trait::Source("external".to_owned()), true, true),
+            (Trait::Retry, false, true),
+            (Trait::Source("external".to_owned()), true, false),
             (Trait::Source("internal".to_owned()), false, false),
-            (Trait::WouldNotWait(Duration::from_millis(51)), false, true),
-            (Trait::WouldNotWait(Duration::from_millis(50)), false, false),
-            (Trait::NotAllowedOn(DiskUsage::AlmostFull), true, false),
-            (Trait::NotAllowedOn(DiskUsage::Full), true, true),
+            (Trait::ResourceGroup("g".to_owned()), false, false),
         ] {
             let matcher = Matcher::any().saying(what.clone());
             let fits = |context| matcher.matches(&call("KvPrewrite").with_context(Some(context)));

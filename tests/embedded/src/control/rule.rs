@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tikv_proto::kvrpcpb::{Context, DiskFullOpt};
+use tikv_proto::kvrpcpb::Context;
 use tikv_proto::pdpb;
 
 use super::{CallFacts, Refusal};
@@ -36,10 +36,6 @@ pub enum Trait {
     Source(String),
     /// It is for this resource group.
     ResourceGroup(String),
-    /// It would rather go elsewhere than wait as long as this.
-    WouldNotWait(Duration),
-    /// It may not write to a disk that is full so far.
-    NotAllowedOn(DiskUsage),
 }
 
 impl Trait {
@@ -53,28 +49,8 @@ impl Trait {
                 .resource_control_context
                 .as_ref()
                 .is_some_and(|group| group.resource_group_name == *name),
-            // 0: it waits.
-            Self::WouldNotWait(wait) => {
-                context.busy_threshold_ms > 0
-                    && Duration::from_millis(u64::from(context.busy_threshold_ms)) < *wait
-            }
-            Self::NotAllowedOn(usage) => match (usage, context.disk_full_opt()) {
-                (_, DiskFullOpt::AllowedOnAlreadyFull)
-                | (DiskUsage::AlmostFull, DiskFullOpt::AllowedOnAlmostFull) => false,
-                (DiskUsage::AlmostFull | DiskUsage::Full, _) => true,
-            },
         }
     }
-}
-
-/// How full a store's disk is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DiskUsage {
-    /// Only what makes room, or is allowed, may write.
-    AlmostFull,
-    /// Only what is allowed on a full disk may write.
-    Full,
 }
 
 /// Which calls a rule is about: those that every given part fits.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{BadInstruction, Node};
-use crate::model::{PeerRole, StoreState};
+use crate::model::{Disk, PeerRole, StoreState};
 
 /// The `name=value` pairs behind a verb.
 #[derive(Debug)]
@@ -148,6 +148,28 @@ pub(super) fn role(text: &str) -> Option<PeerRole> {
         "witness" => Some(PeerRole::Witness),
         _ => None,
     }
+}
+
+pub(super) fn disk(text: &str) -> Option<Disk> {
+    match text {
+        "normal" => Some(Disk::Normal),
+        "almost-full" => Some(Disk::AlmostFull),
+        "full" => Some(Disk::AlreadyFull),
+        _ => None,
+    }
+}
+
+pub(super) fn yes(text: &str) -> Option<bool> {
+    match text {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// What `read` reads, or `off`.
+pub(super) fn or_off<T>(read: impl FnOnce(&str) -> Option<T>) -> impl FnOnce(&str) -> Option<Option<T>> {
+    |text| if text == "off" { Some(None) } else { read(text).map(Some) }
 }
 
 pub(super) fn store_state(text: &str) -> Option<StoreState> {

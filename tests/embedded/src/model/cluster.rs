@@ -16,7 +16,7 @@ use tikv_proto::tikvpb::{self, batch_commands_request::request, batch_commands_r
 use super::clock::Now;
 use super::command::{Answer, Command};
 use super::pd::{self, Asked, Pd, Watch};
-use super::region::Topology;
+use super::region::{StoreState, Topology};
 use super::status::{Code, Status};
 use super::store::{Api, Engine, Outcome, WaitId, admit_write, raft_entry_too_large};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
@@ -131,6 +131,8 @@ pub struct Cluster {
     next_token: u64,
     /// The health feedback of a store: sequence number and slow score.
     health: BTreeMap<u64, Health>,
+    /// The resolved timestamps that the stores have reported last.
+    resolved: BTreeMap<u64, u64>,
 }
 
 /// How a store says it feels.
@@ -190,6 +192,7 @@ impl Cluster {
             replies: VecDeque::new(),
             next_token: 0,
             health: BTreeMap::new(),
+            resolved: BTreeMap::new(),
         }
     }
 
@@ -376,18 +379,36 @@ impl Cluster {
         self.park(now.after(delay), Waiting::Reply(Box::new(reply)))
     }
 
-    fn health_feedback(&mut self, store: u64) -> Answer {
+    /// How `store` feels, under a new number: clients heed only newer ones.
+    pub fn health(&mut self, store: u64) -> kvrpcpb::HealthFeedback {
         let health = self.health.entry(store).or_default();
         health.sequence += 1;
-        let feedback = kvrpcpb::HealthFeedback {
+        kvrpcpb::HealthFeedback {
             store_id: store,
             feedback_seq_no: health.sequence,
             slow_score: health.slow_score,
-        };
+        }
+    }
+
+    fn health_feedback(&mut self, store: u64) -> Answer {
         Answer::Batched(response::Cmd::GetHealthFeedback(kvrpcpb::GetHealthFeedbackResponse {
             region_error: None,
-            health_feedback: Some(feedback),
+            health_feedback: Some(self.health(store)),
         }))
+    }
+
+    /// Each running store reports to PD up to which timestamp it is resolved, as stores do every second. What others
+    /// have told PD of a store since stays.
+    pub fn report_resolved(&mut self, now: Now) {
+        let running = self.topology.stores().filter(|store| store.started_unix_s > 0);
+        let up = running.filter(|store| store.state != StoreState::Tombstone);
+        for store in up.map(|store| store.id).collect::<Vec<_>>() {
+            if self.pd.min_resolved_ts(store) == self.resolved.get(&store).copied() {
+                let ts = self.engine.safe_ts(&self.topology, store, now, &Bytes::new(), &Bytes::new());
+                self.pd.set_min_resolved_ts(store, Some(ts));
+                self.resolved.insert(store, ts);
+            }
+        }
     }
 
     /// Sets what `store` says of itself: from 1, healthy, to 100.

@@ -4,6 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
+use tikv_proto::kvrpcpb::HealthFeedback;
 use tikv_proto::tikvpb::BatchCommandsRequest;
 use tikv_proto::tikvpb::batch_commands_request::request;
 use tikv_proto::tikvpb::batch_commands_response::{Response, response};
@@ -15,6 +16,8 @@ use super::status::{Code, Status};
 const RESPONSES: u32 = 1;
 /// `BatchCommandsResponse.request_ids`
 const REQUEST_IDS: u32 = 2;
+/// `BatchCommandsResponse.health_feedback`
+const HEALTH_FEEDBACK: u32 = 4;
 
 /// A command of a frame: its id, and itself.
 pub type Asked = Result<(u64, Option<Box<Command>>), Status>;
@@ -40,6 +43,7 @@ pub struct Answers {
     head: usize,
     frame: BytesMut,
     ids: Vec<u64>,
+    health: Option<HealthFeedback>,
 }
 
 impl Answers {
@@ -48,13 +52,29 @@ impl Answers {
     pub fn new(head: usize) -> Self {
         let mut frame = BytesMut::new();
         frame.put_bytes(0, head);
-        Self { head, frame, ids: Vec::new() }
+        Self { head, frame, ids: Vec::new(), health: None }
     }
 
-    /// Adds the answer to the command `id`; `None` to one that the store does not know.
+    /// Adds the answer to the command `id`; `None` to one that the store does not know. What a store is asked about
+    /// its health, the frame tells as well.
+    // TiKV: src/server/service/kv.rs: HealthFeedbackAttacher
     pub fn push(&mut self, id: u64, answer: Option<response::Cmd>) {
+        if let Some(response::Cmd::GetHealthFeedback(told)) = &answer {
+            self.health.clone_from(&told.health_feedback);
+        }
         prost::encoding::message::encode(RESPONSES, &Response { cmd: answer }, &mut self.frame);
         self.ids.push(id);
+    }
+
+    /// Whether it has no answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Tells how the store feels, too.
+    pub fn tell_health(&mut self, health: HealthFeedback) {
+        self.health = Some(health);
     }
 
     /// Its bytes so far.
@@ -69,6 +89,9 @@ impl Answers {
             return None;
         }
         prost::encoding::uint64::encode_packed(REQUEST_IDS, &self.ids, &mut self.frame);
+        if let Some(health) = &self.health {
+            prost::encoding::message::encode(HEALTH_FEEDBACK, health, &mut self.frame);
+        }
         Some(std::mem::replace(self, Self::new(self.head)).frame)
     }
 }

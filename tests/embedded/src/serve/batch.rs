@@ -4,6 +4,8 @@
 //! soon as that is full, in several; what waits is answered when it is ready, so that no command holds up another. A lost answer is one that
 //! never comes.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use tikv_proto::tikvpb::batch_commands_response::response;
 use tokio::sync::mpsc;
@@ -16,6 +18,9 @@ use crate::model::{Answer, Call, Command, Reply, Status};
 
 /// A frame of answers is closed at this size, so that a client's limit of a message is met.
 const FULL: usize = 3 << 20;
+/// How often a stream's answers tell how the store feels.
+// TiKV: `server.health-feedback-interval`
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// The commands of one stream that may wait; those behind them are not begun.
 const MOST_WAITING: usize = 10_000;
 
@@ -101,6 +106,7 @@ pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
     // Commands that are answered later.
     let mut waiting: usize = 0;
     let mut begun = None;
+    let mut health_told: Option<Instant> = None;
     loop {
         let mut ready = Ready::new();
         let more = begun.is_some() || !served.incoming.is_empty();
@@ -125,6 +131,10 @@ pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
         }
         waiting +=
             run(&mut served, store, &mut begun, MOST_WAITING.saturating_sub(waiting), &late, &mut ready);
+        if !ready.answers.is_empty() && health_told.is_none_or(|at| at.elapsed() >= HEALTH_INTERVAL) {
+            health_told = Some(Instant::now());
+            ready.answers.tell_health(served.shared.with(|cluster, _| cluster.health(store)));
+        }
         for frame in ready.frames() {
             served.outgoing.send(frame).await?;
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::embedded::{ControlError, Embedded};
-use crate::control::{Instruction, Node};
+use crate::control::{Action, Instruction, Matcher, Node, Rule};
 
 /// What an instruction has brought about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +80,43 @@ impl Embedded {
             I::OperatorStep { by } => self.set_operator_step(*by),
             I::AdvanceClock { by } => self.advance_clock(*by),
             I::SetClockBack { by } => self.set_clock_back(*by),
-            I::Condition { store, condition } => {
-                self.set_fault(condition_name(condition.word(), *store), condition.rules(*store));
+            I::Slow { store, by: Some(by) } => {
+                let matcher = Matcher::any().at(Node::Store(*store));
+                self.set_fault(slow(*store), [Rule::new(matcher, Action::Delay(*by))]);
             }
-            I::EndCondition { store, word } => {
-                return Ok(Outcome::Hits(self.end_fault(&condition_name(word, *store))?));
+            I::Slow { store, by: None } => return Ok(Outcome::Hits(self.end_fault(&slow(*store))?)),
+            I::Busy { store, wait } => self.conditions(|conditions| conditions.set_busy(*store, *wait)),
+            I::Disk { store, is } => self.conditions(|conditions| conditions.set_disk(*store, *is)),
+            I::Lag { region, store, by } => {
+                let regions = match region {
+                    Some(region) => vec![self.region_where(region)?],
+                    None => self.state().regions.iter().map(|region| region.id).collect(),
+                };
+                self.conditions(|conditions| {
+                    regions.iter().for_each(|region| conditions.set_lag(*region, *store, *by));
+                });
             }
+            I::SafeTs { region, store, ts } => {
+                let region = self.region_where(region)?;
+                self.conditions(|conditions| conditions.set_safe_ts(region, *store, *ts));
+            }
+            I::Uninitialised { region, store, is } => {
+                let region = self.region_where(region)?;
+                self.conditions(|conditions| conditions.set_uninitialised(region, *store, *is));
+            }
+            I::MaxTsUnsynced { region, is } => {
+                let region = self.region_where(region)?;
+                self.conditions(|conditions| conditions.set_max_ts_unsynced(region, *is));
+            }
+            I::Recovering { region, is } => {
+                let region = self.region_where(region)?;
+                self.conditions(|conditions| conditions.set_recovering(region, *is));
+            }
+            I::EntryLimit { bytes } => self.conditions(|conditions| conditions.set_entry_limit(*bytes)),
+            I::FreezeTimestamps { is } => self.freeze_timestamps(*is),
+            I::JumpTimestamps { by } => self.jump_timestamps(*by),
+            I::MinResolvedTs { store, ts } => self.set_min_resolved_ts(*store, *ts),
+            I::FailHttp { status } => self.fail_http(*status),
             I::SlowScore { store, score } => self.set_slow_score(*store, *score),
             I::Fault { name, rule } => self.set_fault(name.as_str(), [rule.clone()]),
             I::EndFault { name } => return Ok(Outcome::Hits(self.end_fault(name)?)),
@@ -103,7 +134,7 @@ impl Embedded {
     }
 }
 
-/// The name under which a store's condition is kept.
-fn condition_name(word: &str, store: u64) -> String {
-    format!("{word}:{store}")
+/// The name of the fault that makes a store slow.
+fn slow(store: u64) -> String {
+    format!("slow:{store}")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::embedded::{ControlError, Embedded};
 use super::shared::Shared;
-use crate::control::{Action, Condition, Matcher, Rule, RuleId};
+use crate::control::{Action, Matcher, Rule, RuleId};
 use crate::model::Cluster;
 
 impl Embedded {
@@ -22,12 +22,6 @@ impl Embedded {
     fn faults(&self, rules: impl IntoIterator<Item = Rule>) -> Fault {
         let ids = self.cluster(|cluster, _| rules.into_iter().map(|rule| cluster.add_fault(rule)).collect());
         Fault { shared: Arc::clone(&self.shared), ids }
-    }
-
-    /// Puts a store into a condition until the returned [`Fault`] is dropped.
-    #[must_use = "the condition ends when this is dropped"]
-    pub fn condition(&self, store: u64, condition: Condition) -> Fault {
-        self.faults(condition.rules(store))
     }
 
     /// Counts the calls that `matcher` fits, and changes nothing.

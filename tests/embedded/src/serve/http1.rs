@@ -54,6 +54,9 @@ pub(super) async fn serve(shared: &Shared, node: Node, stream: TcpStream) {
     let answer = |request: Request| {
         std::future::ready(shared.with(|cluster, now| match node {
             Node::Pd(member) => {
+                if request.target.contains("/min-resolved-ts") {
+                    cluster.report_resolved(now);
+                }
                 let asked = Asked::new(&mut cluster.topology, member, now);
                 cluster.pd.http(asked, http::Request::new(&request.method, &request.target, &request.body))
             }

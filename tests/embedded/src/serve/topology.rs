@@ -11,7 +11,7 @@ use super::embedded::{ControlError, Embedded, Server};
 use super::place::Order;
 use crate::control::Node;
 use crate::model::pd::KeyspaceError;
-use crate::model::{PeerRole, Status, Store, StoreState, TopologyError};
+use crate::model::{Conditions, PeerRole, Status, Store, StoreState, TopologyError};
 
 impl Embedded {
     /// Adds a store without regions, at a port of its own; returns its id.
@@ -190,6 +190,11 @@ impl Embedded {
     /// What PD tells as the least resolved timestamp of `store`; `None`: the store has reported none.
     pub fn set_min_resolved_ts(&self, store: u64, ts: Option<u64>) {
         self.cluster(|cluster, _| cluster.pd.set_min_resolved_ts(store, ts));
+    }
+
+    /// Changes what ails stores and replicas: full disks, busy stores, replicas that lag.
+    pub fn conditions<R>(&self, change: impl FnOnce(&mut Conditions) -> R) -> R {
+        self.cluster(|cluster, _| change(&mut cluster.topology.conditions))
     }
 
     /// Creates a keyspace with its region bounds; returns its id.
