@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use support::*;
 use tikv_embedded::Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
+use tikv_proto::kvrpcpb;
 use tikv_proto::methods::tikv as m;
 use tikv_proto::tikvpb::batch_commands_request::{Request, request};
 use tikv_proto::tikvpb::batch_commands_response::response;
-use tikv_proto::tikvpb::{BatchCommandsEmptyRequest, BatchCommandsRequest};
+use tikv_proto::tikvpb::{BatchCommandsEmptyRequest, BatchCommandsRequest, BatchCommandsResponse};
 
 fn empty(test_id: u64, delay_time: u64) -> request::Cmd {
     request::Cmd::Empty(BatchCommandsEmptyRequest { test_id, delay_time })
@@ -123,5 +124,27 @@ fn faults_work_command_by_command() {
         stream.send(&batch([(4, request::Cmd::RawPut(put(&cluster, "k4", "v")))])).expect("open");
         assert_eq!(answers(&mut stream).await, Err(Failure::Broken));
         assert_eq!(read(&cluster, "k4").await, None, "a break before leaves nothing");
+    });
+}
+
+#[test]
+fn a_frame_tells_how_the_store_feels_when_asked_and_once_a_second() {
+    block_on(async {
+        let cluster = Embedded::builder().start().expect("it starts");
+        cluster.set_slow_score(1, 42);
+        let store = leader(&cluster, "k").await;
+        let mut stream = store.open(m::BATCH_COMMANDS).await.expect("open");
+        let mut told = Vec::new();
+        for (id, command) in [
+            (1, request::Cmd::RawGet(get(&cluster, "k"))),
+            (2, request::Cmd::RawGet(get(&cluster, "k"))),
+            (3, request::Cmd::GetHealthFeedback(kvrpcpb::GetHealthFeedbackRequest::default())),
+        ] {
+            stream.send(&batch([(id, command)])).expect("open");
+            let frame: BatchCommandsResponse = stream.message().await.expect("open").expect("a frame");
+            told.push(frame.health_feedback.map(|feedback| (feedback.store_id, feedback.slow_score)));
+        }
+        // The second frame comes within a second of the first.
+        assert_eq!((told[0], told[2]), (Some((1, 42)), Some((1, 42))));
     });
 }
