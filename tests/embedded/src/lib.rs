@@ -9,7 +9,7 @@
 //! use tikv_embedded::control::{Action, Matcher, Node, Rule};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Three stores; regions begin at `k` and `t`. It serves when this returns, some milliseconds later.
+//! // Three stores; regions begin at `k` and `t`. It serves when this returns, some milliseconds later. Regions at raw keys: `raw_split_keys`.
 //! let cluster = Embedded::builder().stores(3).split_keys(["k", "t"]).start()?;
 //! let pd: Vec<String> = cluster.pd_addresses(); // what any TiKV client connects to
 //! assert_eq!(pd.len(), 1);

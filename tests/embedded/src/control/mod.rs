@@ -7,7 +7,7 @@
 //!   acts. Every rule counts its hits, so a test can wait until the fault has happened.
 //!
 //! * [`instruction`]: all that can be done to a cluster, as text: for scripts and for tests in another process.
-//!   [`words`] and [`action_text`] read its parts, [`script`] a file with times.
+//!   `words` and `action_text` read its parts, [`script`] a file with times.
 //!
 //! All of it is data without time or I/O: the model carries the actions out, under the server and the simulator alike.
 

@@ -2,7 +2,7 @@
 //!
 //! * here: a request, a [`Page`], and which of the following answers what.
 //! * `cluster`: members, health, configuration, placement rules, resolved timestamps, service safe points.
-//! * `stores`, `regions`, `keyspaces`: these. Operators are in [`super::operators`].
+//! * `stores`, `regions`, `keyspaces`: these. Operators are in `operators`.
 //! * `body`: JSON bodies, and Go's words for broken ones.
 //!
 //! PD: `server/api/router.go`, `server/apiv2/router.go`.
