@@ -1,20 +1,37 @@
 //! Faults on purpose: rules that say which calls go wrong, and how.
 //!
 //! * [`rule`]: a [`Rule`] is a [`Matcher`] (which calls) and an [`Action`] (what happens to them), for the n-th match
-//!   on, so many times.
+//!   on, every n-th of them, so many times.
 //! * [`refusal`]: the region errors that an action can answer, filled in from the region that the call names.
 //! * here: [`Faults`], the rules of one cluster in the order in which they were added; the first live one that matches
 //!   acts. Every rule counts its hits, so a test can wait until the fault has happened.
 //!
+//! * [`instruction`]: all that can be done to a cluster, as text: for scripts and for tests in another process.
+//!   `words` and `action_text` read its parts, [`script`] a file with times.
+//!
 //! All of it is data without time or I/O: the model carries the actions out, under the server and the simulator alike.
 
+mod action_text;
+pub mod instruction;
 pub mod refusal;
 pub mod rule;
+pub mod script;
+mod words;
 
 use std::collections::BTreeMap;
 
+pub use instruction::{BadInstruction, Instruction, Where};
 pub use refusal::Refusal;
-pub use rule::{Action, Matcher, Node, Rule};
+pub use rule::{Action, Matcher, Node, Rule, Trait};
+pub use script::{BadScript, Script};
+use tikv_proto::kvrpcpb::Context;
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
 
 /// Names a rule of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,20 +40,30 @@ pub struct RuleId(u64);
 /// What a rule has to know of a call.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct CallFacts {
+pub struct CallFacts<'a> {
     /// Who was called.
     pub node: Node,
     /// The method's name, the last part of its path: `KvGet`, `Tso`.
     pub method: &'static str,
     /// The region that the call's context names; 0: none.
     pub region: u64,
+    /// The call's context, if it is a store's call that has one.
+    pub context: Option<&'a Context>,
 }
 
-impl CallFacts {
-    /// A call of `method` at `node` for `region`.
+impl<'a> CallFacts<'a> {
+    /// A call of `method` at `node` without context.
     #[must_use]
-    pub fn new(node: Node, method: &'static str, region: u64) -> Self {
-        Self { node, method, region }
+    pub fn new(node: Node, method: &'static str) -> Self {
+        Self { node, method, region: 0, context: None }
+    }
+
+    /// With this context, whose region is the call's.
+    #[must_use]
+    pub fn with_context(mut self, context: Option<&'a Context>) -> Self {
+        self.region = context.map_or(0, |context| context.region_id);
+        self.context = context;
+        self
     }
 }
 
@@ -58,7 +85,9 @@ struct Live {
 impl Live {
     /// Whether the rule acts on its next match.
     fn due(&self) -> bool {
-        self.matched >= self.rule.skip && self.rule.times.is_none_or(|times| self.hits < times)
+        let after = self.matched.checked_sub(self.rule.skip);
+        after.is_some_and(|after| after % self.rule.every == 0)
+            && self.rule.times.is_none_or(|times| self.hits < times)
     }
 }
 
@@ -89,7 +118,7 @@ impl Faults {
     }
 
     /// What happens to this call. Rules in front of the one that acts count the match as well.
-    pub fn meet(&mut self, call: &CallFacts) -> Option<(RuleId, Action)> {
+    pub fn meet(&mut self, call: &CallFacts<'_>) -> Option<(RuleId, Action)> {
         for (&id, live) in &mut self.rules {
             if !live.rule.matcher.matches(call) {
                 continue;
@@ -109,8 +138,8 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn call(method: &'static str) -> CallFacts {
-        CallFacts::new(Node::Store(1), method, 4)
+    fn call(method: &'static str) -> CallFacts<'static> {
+        CallFacts { region: 4, ..CallFacts::new(Node::Store(1), method) }
     }
 
     fn hit(faults: &mut Faults, method: &'static str) -> Option<RuleId> {
@@ -125,6 +154,33 @@ mod tests {
         assert_eq!(acted, [false, true, true, false, false]);
         assert_eq!(hit(&mut faults, "KvGet"), None);
         assert_eq!((faults.hits(rule), faults.remove(rule), faults.hits(rule)), (2, Some(2), 0));
+    }
+
+    #[test]
+    fn a_rule_acts_on_every_nth_match() {
+        let mut faults = Faults::default();
+        faults.add(Rule::new(Matcher::any(), Action::Lose).skip(1).every(3).times(2));
+        let acted: Vec<bool> = (0..9).map(|_| hit(&mut faults, "KvGet").is_some()).collect();
+        assert_eq!(acted, [false, true, false, false, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_rule_can_be_about_what_the_context_says() {
+        let plain = Context { request_source: "external_gc".to_owned(), ..Context::default() };
+        let special = Context { stale_read: true, is_retry_request: true, ..Context::default() };
+        for (what, in_plain, in_special) in [
+            (Trait::StaleRead, false, true),
+            (Trait::ReplicaRead, false, false),
+            (Trait::Retry, false, true),
+            (Trait::Source("external".to_owned()), true, false),
+            (Trait::Source("internal".to_owned()), false, false),
+            (Trait::ResourceGroup("g".to_owned()), false, false),
+        ] {
+            let matcher = Matcher::any().saying(what.clone());
+            let fits = |context| matcher.matches(&call("KvPrewrite").with_context(Some(context)));
+            assert_eq!((fits(&plain), fits(&special)), (in_plain, in_special), "{what:?}");
+            assert!(!matcher.matches(&call("KvPrewrite")), "a call without context says nothing");
+        }
     }
 
     #[test]

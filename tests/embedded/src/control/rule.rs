@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tikv_proto::kvrpcpb::Context;
 use tikv_proto::pdpb;
 
 use super::{CallFacts, Refusal};
@@ -21,12 +22,44 @@ pub enum Node {
     AnyStore,
 }
 
+/// What the context of a request says, for a rule that is about some requests only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trait {
+    /// Any replica may answer it, after it has caught up.
+    ReplicaRead,
+    /// Any replica may answer it that has resolved its timestamp.
+    StaleRead,
+    /// It is sent again.
+    Retry,
+    /// Its source begins with this.
+    Source(String),
+    /// It is for this resource group.
+    ResourceGroup(String),
+}
+
+impl Trait {
+    fn fits(&self, context: &Context) -> bool {
+        match self {
+            Self::ReplicaRead => context.replica_read,
+            Self::StaleRead => context.stale_read,
+            Self::Retry => context.is_retry_request,
+            Self::Source(start) => context.request_source.starts_with(start.as_str()),
+            Self::ResourceGroup(name) => context
+                .resource_control_context
+                .as_ref()
+                .is_some_and(|group| group.resource_group_name == *name),
+        }
+    }
+}
+
 /// Which calls a rule is about: those that every given part fits.
 #[derive(Clone, Debug, Default)]
 pub struct Matcher {
     node: Option<Node>,
     methods: Vec<String>,
     region: Option<u64>,
+    traits: Vec<Trait>,
 }
 
 impl Matcher {
@@ -62,9 +95,17 @@ impl Matcher {
         self
     }
 
+    /// Only calls whose context says this; calls to PD have none.
+    #[must_use]
+    pub fn saying(mut self, what: Trait) -> Self {
+        self.traits.push(what);
+        self
+    }
+
     /// Whether `call` is one of those meant.
     #[must_use]
-    pub fn matches(&self, call: &CallFacts) -> bool {
+    pub fn matches(&self, call: &CallFacts<'_>) -> bool {
+        let says = |what: &Trait| call.context.is_some_and(|context| what.fits(context));
         let node = match self.node {
             None => true,
             Some(Node::AnyPd) => matches!(call.node, Node::Pd(_)),
@@ -73,6 +114,7 @@ impl Matcher {
         };
         node && self.region.is_none_or(|region| region == call.region)
             && (self.methods.is_empty() || self.methods.iter().any(|name| name == call.method))
+            && self.traits.iter().all(says)
     }
 }
 
@@ -112,6 +154,7 @@ pub struct Rule {
     pub(super) matcher: Matcher,
     pub(super) action: Action,
     pub(super) skip: u64,
+    pub(super) every: u64,
     pub(super) times: Option<u64>,
 }
 
@@ -119,13 +162,20 @@ impl Rule {
     /// Does `action` to every call that `matcher` fits.
     #[must_use]
     pub fn new(matcher: Matcher, action: Action) -> Self {
-        Self { matcher, action, skip: 0, times: None }
+        Self { matcher, action, skip: 0, every: 1, times: None }
     }
 
     /// Lets the first `matches` pass.
     #[must_use]
     pub fn skip(mut self, matches: u64) -> Self {
         self.skip = matches;
+        self
+    }
+
+    /// Acts on every `nth` match only, the first of them first.
+    #[must_use]
+    pub fn every(mut self, nth: u64) -> Self {
+        self.every = nth.max(1);
         self
     }
 

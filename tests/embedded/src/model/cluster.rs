@@ -17,7 +17,7 @@ use super::command::{Answer, Command};
 pub use super::health::{HEALTH_CHECK, HEALTH_PATH};
 use super::health::{Health, health_check};
 use super::pd::{self, Asked, Pd, Watch};
-use super::region::Topology;
+use super::region::{StoreState, Topology};
 use super::status::{Code, Status};
 use super::store::{Api, Engine, Outcome, WaitId, admit_write, raft_entry_too_large};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
@@ -51,6 +51,22 @@ pub enum Call {
         /// What it is asked.
         command: Box<Command>,
     },
+}
+
+impl Call {
+    /// What fault rules and counters have to know of it.
+    #[must_use]
+    pub fn facts(&self) -> CallFacts<'_> {
+        match self {
+            Self::Pd { member, path, .. } => {
+                CallFacts::new(Node::Pd(*member), path.rsplit('/').next().unwrap_or(path))
+            }
+            Self::Health { node, .. } => CallFacts::new(*node, HEALTH_CHECK),
+            Self::Store { store, command } => {
+                CallFacts::new(Node::Store(*store), command.method()).with_context(command.context())
+            }
+        }
+    }
 }
 
 /// How a call ends.
@@ -118,6 +134,8 @@ pub struct Cluster {
     collected: u64,
     /// The health feedback of a store: sequence number and slow score.
     health: BTreeMap<u64, Health>,
+    /// The resolved timestamps that the stores have reported last.
+    resolved: BTreeMap<u64, u64>,
 }
 
 /// The reply to a call that may not take as long as it has to wait.
@@ -158,6 +176,7 @@ impl Cluster {
             next_token: 0,
             collected: 0,
             health: BTreeMap::new(),
+            resolved: BTreeMap::new(),
         }
     }
 
@@ -179,16 +198,7 @@ impl Cluster {
         if self.faults.is_empty() {
             return self.run(now, call);
         }
-        let facts = match &call {
-            Call::Pd { member, path, .. } => {
-                CallFacts::new(Node::Pd(*member), path.rsplit('/').next().unwrap_or(path), 0)
-            }
-            Call::Health { node, .. } => CallFacts::new(*node, HEALTH_CHECK, 0),
-            Call::Store { store, command } => {
-                CallFacts::new(Node::Store(*store), command.method(), command.region())
-            }
-        };
-        match self.faults.meet(&facts) {
+        match self.faults.meet(&call.facts()) {
             None => self.run(now, call),
             Some((rule, action)) => self.act(now, rule, action, call),
         }
@@ -398,6 +408,20 @@ impl Cluster {
             region_error: None,
             health_feedback: Some(feedback),
         }))
+    }
+
+    /// Each running store reports to PD up to which timestamp it is resolved, as stores do every second. What others
+    /// have told PD of a store since stays.
+    pub fn report_resolved(&mut self, now: Now) {
+        let running = self.topology.stores().filter(|store| store.started_unix_s > 0);
+        let up = running.filter(|store| store.state != StoreState::Tombstone);
+        for store in up.map(|store| store.id).collect::<Vec<_>>() {
+            if self.pd.min_resolved_ts(store) == self.resolved.get(&store).copied() {
+                let ts = self.engine.safe_ts(&self.topology, store, now, &Bytes::new(), &Bytes::new());
+                self.pd.set_min_resolved_ts(store, Some(ts));
+                self.resolved.insert(store, ts);
+            }
+        }
     }
 
     /// Sets what `store` says of itself: from 1, healthy, to 100.

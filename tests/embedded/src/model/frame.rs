@@ -43,6 +43,7 @@ pub struct Answers {
     head: usize,
     frame: BytesMut,
     ids: Vec<u64>,
+    health: Option<HealthFeedback>,
 }
 
 impl Answers {
@@ -51,18 +52,29 @@ impl Answers {
     pub fn new(head: usize) -> Self {
         let mut frame = BytesMut::new();
         frame.put_bytes(0, head);
-        Self { head, frame, ids: Vec::new() }
+        Self { head, frame, ids: Vec::new(), health: None }
     }
 
-    /// Adds the answer to the command `id`; `None` to one that the store does not know.
+    /// Adds the answer to the command `id`; `None` to one that the store does not know. What a store is asked about
+    /// its health, the frame tells as well.
+    // TiKV: src/server/service/kv.rs: HealthFeedbackAttacher
     pub fn push(&mut self, id: u64, answer: Option<response::Cmd>) {
+        if let Some(response::Cmd::GetHealthFeedback(told)) = &answer {
+            self.health.clone_from(&told.health_feedback);
+        }
         prost::encoding::message::encode(RESPONSES, &Response { cmd: answer }, &mut self.frame);
         self.ids.push(id);
     }
 
     /// Adds what the store says of itself; a frame with it goes without answers, too.
     pub fn tell_health(&mut self, feedback: &HealthFeedback) {
-        prost::encoding::message::encode(HEALTH_FEEDBACK, feedback, &mut self.frame);
+        self.health = Some(*feedback);
+    }
+
+    /// Whether it has no answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
     }
 
     /// Its bytes so far.
@@ -73,10 +85,13 @@ impl Answers {
 
     /// The frame, if anything is in it; begins another.
     pub fn close(&mut self) -> Option<BytesMut> {
-        if self.frame.len() == self.head {
+        if self.frame.len() == self.head && self.health.is_none() {
             return None;
         }
         prost::encoding::uint64::encode_packed(REQUEST_IDS, &self.ids, &mut self.frame);
+        if let Some(health) = &self.health {
+            prost::encoding::message::encode(HEALTH_FEEDBACK, health, &mut self.frame);
+        }
         Some(std::mem::replace(self, Self::new(self.head)).frame)
     }
 }

@@ -1,10 +1,9 @@
 //! A store's `BatchCommands` stream.
 //!
-//! All frames that have come are taken together, their commands run under one lock, and what is ready is answered in
-//! one frame; what waits is answered when it is ready, so that no command holds up another. A lost answer is one that
+//! The commands of all frames that have come run under one lock, and what is ready is answered in one frame, or, as
+//! soon as that is full, in several; what waits is answered when it is ready, so that no command holds up another. A lost answer is one that
 //! never comes.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,13 +11,15 @@ use tikv_proto::tikvpb::batch_commands_response::response;
 use tokio::sync::mpsc;
 
 use super::dispatch::Served;
-use super::grpc::{Gone, PREFIX, seal};
+use super::grpc::{Gone, Incoming, PREFIX, seal};
 use super::shared::Waiter;
 use crate::model::frame::{Answers, commands};
-use crate::model::{Answer, Call, Now, Reply, Status};
+use crate::model::{Answer, Call, Command, Now, Reply, Status};
 
 /// A frame of answers is closed at this size, so that a client's limit of a message is met.
 const FULL: usize = 3 << 20;
+/// The commands of one stream that may wait; those behind them are not begun.
+const MOST_WAITING: usize = 10_000;
 
 /// How often a client is told how the store feels, along with answers.
 // TiKV: src/server/service/kv.rs: DEFAULT_HEALTH_FEEDBACK_INTERVAL
@@ -75,7 +76,29 @@ impl Ready {
     }
 }
 
+/// A command with its id; without a command stands one that the store does not know. An error ends the stream.
+type Asked = Result<(u64, Option<Box<Command>>), Status>;
+/// The commands of one frame.
+type Commands = Box<dyn Iterator<Item = Asked> + Send>;
+
+/// A stream's next command, out of the frame that is begun or the next one; `None`: all that has come is done.
+fn next(begun: &mut Option<Commands>, incoming: &mut Incoming) -> Option<Asked> {
+    loop {
+        if let Some(next) = begun.as_mut().and_then(Iterator::next) {
+            return Some(next);
+        }
+        *begun = None;
+        match commands(incoming.pop()?) {
+            Ok(commands) => *begun = Some(Box::new(commands)),
+            Err(status) => return Some(Err(status)),
+        }
+    }
+}
+
 /// Serves the stream until either side ends it.
+///
+/// A client that does not take its answers is not asked for more: what is ready then is a frame, and what waits has a
+/// bound.
 pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
     served.outgoing = served.outgoing.open()?;
     let (late, mut later) = mpsc::unbounded_channel();
@@ -85,27 +108,33 @@ pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
     let mut waiting: usize = 0;
     // When the client was last told how the store feels.
     let mut told: Option<Now> = None;
+    let mut begun = None;
     loop {
         let mut ready = Ready::new();
-        tokio::select! {
-            biased;
-            frames = served.incoming.ready(), if !half_closed => match frames {
-                Ok(frames) if frames.is_empty() => half_closed = true,
-                Ok(frames) => waiting += run(&served, store, frames, &late, &mut ready),
-                Err(status) => ready.end = Some(End::Status(status)),
-            },
-            Some((id, reply)) = later.recv(), if waiting > 0 => {
-                waiting -= 1;
-                ready.add(id, reply);
+        let more = begun.is_some() || !served.incoming.is_empty();
+        let full = waiting >= MOST_WAITING;
+        if full || !more {
+            tokio::select! {
+                biased;
+                arrived = served.incoming.arrived(), if !half_closed && !full => match arrived {
+                    Ok(arrived) => half_closed = !arrived,
+                    Err(status) => ready.end = Some(End::Status(status)),
+                },
+                Some((id, reply)) = later.recv(), if waiting > 0 => {
+                    waiting -= 1;
+                    ready.add(id, reply);
+                }
+                () = served.outgoing.gone(), if half_closed || full => return Err(Gone),
             }
-            () = served.outgoing.gone(), if half_closed => return Err(Gone),
         }
         while let Ok((id, reply)) = later.try_recv() {
             waiting = waiting.saturating_sub(1);
             ready.add(id, reply);
         }
+        waiting +=
+            run(&mut served, store, &mut begun, MOST_WAITING.saturating_sub(waiting), &late, &mut ready);
         let now = served.shared.now();
-        if ready.answers.bytes() > PREFIX && told.is_none_or(|told| now.since(told) >= FEEDBACK_INTERVAL) {
+        if !ready.answers.is_empty() && told.is_none_or(|told| now.since(told) >= FEEDBACK_INTERVAL) {
             told = Some(now);
             let feedback = served.shared.with(|cluster, _| cluster.feedback(store));
             ready.answers.tell_health(&feedback);
@@ -119,50 +148,47 @@ pub(super) async fn serve(mut served: Served, store: u64) -> Result<(), Gone> {
                 served.outgoing.reset();
                 return Ok(());
             }
-            None if half_closed && waiting == 0 => return served.outgoing.finish(Ok(())),
+            None if half_closed && waiting == 0 && begun.is_none() && served.incoming.is_empty() => {
+                return served.outgoing.finish(Ok(()));
+            }
             None => {}
         }
     }
 }
 
-/// Runs the commands of `frames`; returns how many are answered later.
+/// Runs commands that have come, until a frame of answers is full or `room` of them wait; returns how many are answered
+/// later.
 fn run(
-    served: &Served,
+    served: &mut Served,
     store: u64,
-    frames: VecDeque<Bytes>,
+    begun: &mut Option<Commands>,
+    room: usize,
     late: &mpsc::UnboundedSender<(u64, Reply)>,
     ready: &mut Ready,
 ) -> usize {
     let mut waiting = 0;
-    served.shared.call_all(|call| {
-        for frame in frames {
-            let asked = match commands(frame) {
-                Ok(asked) => asked,
-                Err(status) => {
+    let Served { shared, incoming, .. } = served;
+    if begun.is_none() && incoming.is_empty() {
+        return waiting;
+    }
+    shared.call_all(|call| {
+        while waiting < room && ready.end.is_none() && ready.full.is_empty() {
+            let (id, command) = match next(begun, incoming) {
+                Some(Ok((id, Some(command)))) => (id, command),
+                Some(Ok((id, None))) => {
+                    ready.push(id, None);
+                    continue;
+                }
+                Some(Err(status)) => {
                     ready.end = Some(End::Status(status));
                     return;
                 }
+                None => return,
             };
-            for asked in asked {
-                let (id, command) = match asked {
-                    Ok((id, Some(command))) => (id, command),
-                    Ok((id, None)) => {
-                        ready.push(id, None);
-                        continue;
-                    }
-                    Err(status) => {
-                        ready.end = Some(End::Status(status));
-                        return;
-                    }
-                };
-                let waiter = || Waiter::Batch(late.clone(), id);
-                match call(Call::Store { store, command }, &waiter) {
-                    Some(reply) => ready.add(id, reply),
-                    None => waiting += 1,
-                }
-                if ready.end.is_some() {
-                    return;
-                }
+            let waiter = || Waiter::Batch(late.clone(), id);
+            match call(Call::Store { store, command }, &waiter) {
+                Some(reply) => ready.add(id, reply),
+                None => waiting += 1,
             }
         }
     });

@@ -60,7 +60,8 @@ async fn answer(
     respond: SendResponse<Bytes>,
 ) {
     let (head, body) = request.into_parts();
-    let call = Served { shared, incoming: Incoming::new(body), outgoing: Outgoing::Fresh(respond) };
+    let incoming = Incoming::new(body, Arc::clone(&shared.unfinished));
+    let call = Served { shared, incoming, outgoing: Outgoing::Fresh(respond) };
     let path = head.uri.path();
     let Ok(node) = forwarded(&call.shared, node, &head.headers) else {
         let status = Status::new(Code::Unavailable, "no server at the forwarded host");

@@ -1,21 +1,20 @@
 //! The handle of a running cluster: where it listens, and what a test does to it.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as blocking};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::builder::Builder;
-use super::place::{Order, Ordered};
+use super::fault::Fault;
+use super::place::{Gate, Order, Ordered};
 use super::shared::Shared;
-use crate::control::{Action, Matcher, Node, Rule, RuleId};
-use crate::model::{Cluster, Conditions, Now, TopologyError, key};
+use crate::control::Node;
+use crate::model::{Cluster, Now, TopologyError};
 
 /// How long a stop waits for the cluster's thread; it has nothing to wait for, so this only bounds the unforeseen.
 const LONGEST_STOP: Duration = Duration::from_secs(5);
@@ -38,6 +37,30 @@ pub enum ControlError {
     /// The topology cannot be changed so.
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// The cluster has as many servers as it can.
+    #[error("the cluster has {most} stores already")]
+    Full {
+        /// How many there can be.
+        most: usize,
+    },
+    /// No fault has this name.
+    #[error("no fault {name:?}")]
+    NoFault {
+        /// The name.
+        name: String,
+    },
+    /// A fault did not act as often as was waited for.
+    #[error("{name:?} has acted {hits} times within {within:?}, not {wanted}")]
+    NotHit {
+        /// The fault's name.
+        name: String,
+        /// How often it has acted.
+        hits: u64,
+        /// How often it was to act.
+        wanted: u64,
+        /// How long was waited.
+        within: Duration,
+    },
 }
 
 /// A running cluster. It stops when this is dropped.
@@ -45,10 +68,28 @@ pub enum ControlError {
 /// All methods can be called from any thread, inside an executor or not; none waits for the network.
 #[derive(Debug)]
 pub struct Embedded {
-    shared: Arc<Shared>,
-    addresses: Mutex<BTreeMap<Node, SocketAddr>>,
+    pub(super) shared: Arc<Shared>,
+    servers: Mutex<BTreeMap<Node, Server>>,
+    /// Faults that live until they are ended by name.
+    pub(super) named: Mutex<BTreeMap<String, Fault>>,
     /// `None` once it is stopped.
     running: Mutex<Option<Running>>,
+}
+
+/// How a server is to be found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    /// It refuses dials.
+    pub(super) stopped: bool,
+    /// It hears nothing and is not heard.
+    pub(super) partitioned: bool,
+}
+
+impl Server {
+    pub(super) fn open(address: SocketAddr) -> Self {
+        Self { address, stopped: false, partitioned: false }
+    }
 }
 
 #[derive(Debug)]
@@ -73,21 +114,36 @@ impl Embedded {
         thread: JoinHandle<()>,
     ) -> Self {
         let running = Some(Running { orders, end, thread });
-        Self { shared, addresses: Mutex::new(addresses), running: Mutex::new(running) }
+        let servers = addresses.into_iter().map(|(node, address)| (node, Server::open(address))).collect();
+        Self {
+            shared,
+            servers: Mutex::new(servers),
+            named: Mutex::new(BTreeMap::new()),
+            running: Mutex::new(running),
+        }
+    }
+
+    pub(super) fn servers(&self) -> MutexGuard<'_, BTreeMap<Node, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what has become of a server.
+    fn note(&self, node: Node, change: impl FnOnce(&mut Server)) {
+        self.servers().get_mut(&node).map(change).unwrap_or_default();
     }
 
     /// `host:port` of each PD member: what a client connects to.
     #[must_use]
     pub fn pd_addresses(&self) -> Vec<String> {
-        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let members = addresses.iter().filter(|(node, _)| matches!(node, Node::Pd(_)));
-        members.map(|(_, address)| address.to_string()).collect()
+        let servers = self.servers();
+        let members = servers.iter().filter(|(node, _)| matches!(node, Node::Pd(_)));
+        members.map(|(_, server)| server.address.to_string()).collect()
     }
 
     /// Where a server listens, or would if it were not stopped.
     #[must_use]
     pub fn address(&self, node: Node) -> Option<SocketAddr> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied()
+        self.servers().get(&node).map(|server| server.address)
     }
 
     /// Stops the cluster: all connections end, all dials are refused. Stopping twice is stopping once.
@@ -106,22 +162,6 @@ impl Embedded {
     /// Does anything to the model, between two calls of clients. What `act` takes long for, everybody waits for.
     pub fn cluster<R>(&self, act: impl FnOnce(&mut Cluster, Now) -> R) -> R {
         self.shared.with(act)
-    }
-
-    /// Makes disks full, stores busy, replicas lag and the like.
-    ///
-    /// ```
-    /// use tikv_embedded::Embedded;
-    /// use tikv_embedded::model::Disk;
-    ///
-    /// # fn main() -> Result<(), tikv_embedded::StartError> {
-    /// let cluster = Embedded::builder().start()?;
-    /// cluster.conditions(|conditions| conditions.set_disk(1, Disk::AlmostFull));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn conditions<R>(&self, change: impl FnOnce(&mut Conditions) -> R) -> R {
-        self.cluster(|cluster, _| change(&mut cluster.topology.conditions))
     }
 
     pub(super) fn order(&self, node: Node, order: Order) -> Result<SocketAddr, ControlError> {
@@ -144,6 +184,7 @@ impl Embedded {
     /// No such server, or the cluster is stopped.
     pub fn stop_server(&self, node: Node) -> Result<(), ControlError> {
         self.order(node, Order::Close(node))?;
+        self.note(node, |server| server.stopped = true);
         self.cluster(|cluster, now| match node {
             Node::Store(store) => cluster.pd.silence_store(store, now),
             Node::Pd(member) => cluster.pd.member_down(member, now),
@@ -158,11 +199,32 @@ impl Embedded {
     /// No such server, or the cluster is stopped.
     pub fn restart_server(&self, node: Node) -> Result<(), ControlError> {
         self.order(node, Order::Listen(node))?;
+        self.note(node, |server| server.stopped = false);
         self.cluster(|cluster, _| match node {
             Node::Store(store) => cluster.pd.hear_of_store(store),
             Node::Pd(member) => cluster.pd.member_up(member),
             Node::AnyStore | Node::AnyPd => {}
         });
+        Ok(())
+    }
+
+    /// Cuts a server off: no byte comes from it or goes to it, on connections old or new, and nobody is told.
+    ///
+    /// # Errors
+    /// No such server, or the cluster is stopped.
+    pub fn partition(&self, node: Node) -> Result<(), ControlError> {
+        self.order(node, Order::Gate(node, Gate::Shut))?;
+        self.note(node, |server| server.partitioned = true);
+        Ok(())
+    }
+
+    /// Ends a partition: what was on its way arrives.
+    ///
+    /// # Errors
+    /// No such server, or the cluster is stopped.
+    pub fn heal(&self, node: Node) -> Result<(), ControlError> {
+        self.order(node, Order::Gate(node, Gate::Open))?;
+        self.note(node, |server| server.partitioned = false);
         Ok(())
     }
 
@@ -213,12 +275,8 @@ impl Embedded {
         old.map_or(Ok(()), |old| self.moved(at_b, old))
     }
 
-    pub(super) fn keep_address(&self, node: Node, address: SocketAddr) {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(node, address);
-    }
-
     fn moved(&self, node: Node, address: SocketAddr) -> Result<(), ControlError> {
-        self.keep_address(node, address);
+        self.note(node, |server| server.address = address);
         let Node::Store(store) = node else { return Ok(()) };
         self.set_store_address(store, address.to_string())
     }
@@ -233,141 +291,10 @@ impl Embedded {
             self.cluster(|cluster, _| cluster.topology.update_store(store, |store| store.address = address));
         Ok(changed?)
     }
-
-    /// Splits the region that holds a transactional key, at that key; returns the parts by key.
-    ///
-    /// # Errors
-    /// A region begins there already.
-    pub fn split(&self, user_key: impl AsRef<[u8]>) -> Result<Vec<u64>, ControlError> {
-        self.split_raw(key::encode(user_key.as_ref()))
-    }
-
-    /// Splits the region that holds a key in region form, at that key; returns the parts by key.
-    ///
-    /// # Errors
-    /// A region begins there already.
-    pub fn split_raw(&self, key: impl AsRef<[u8]>) -> Result<Vec<u64>, ControlError> {
-        let key = bytes::Bytes::copy_from_slice(key.as_ref());
-        let parts = self.cluster(|cluster, _| {
-            let region = cluster.topology.region_at(&key).map_or(0, |region| region.id);
-            cluster.topology.split(region, &[key])
-        });
-        Ok(parts?)
-    }
-
-    /// The id of the region that holds a transactional key.
-    #[must_use]
-    pub fn region_of(&self, user_key: impl AsRef<[u8]>) -> Option<u64> {
-        self.region_of_raw(key::encode(user_key.as_ref()))
-    }
-
-    /// The id of the region that holds a key in region form.
-    #[must_use]
-    pub fn region_of_raw(&self, key: impl AsRef<[u8]>) -> Option<u64> {
-        self.cluster(|cluster, _| cluster.topology.region_at(key.as_ref()).map(|region| region.id))
-    }
-
-    /// The store that leads `region`.
-    #[must_use]
-    pub fn leader_of(&self, region: u64) -> Option<u64> {
-        self.cluster(|cluster, _| Some(cluster.topology.region(region)?.leader_peer()?.store))
-    }
-
-    /// Makes the peer on `store` lead `region`.
-    ///
-    /// # Errors
-    /// No such region, or no peer there that may lead.
-    pub fn transfer_leader(&self, region: u64, store: u64) -> Result<(), ControlError> {
-        Ok(self.cluster(|cluster, _| cluster.topology.transfer_leader(region, store))?)
-    }
-
-    /// Moves every leader away from `store`, to the next peer of its region, as an election does after a store died.
-    /// Regions without another voter keep theirs.
-    pub fn fail_over(&self, store: u64) {
-        self.cluster(|cluster, _| cluster.topology.fail_over(store));
-    }
-
-    /// Makes another PD member the leader; `None`: none leads.
-    pub fn set_pd_leader(&self, member: Option<usize>) {
-        self.cluster(|cluster, _| cluster.pd.set_leader(member));
-    }
-
-    /// From now on PD tells the regions as they are now, whatever becomes of them, until [`Self::thaw_regions`].
-    pub fn freeze_regions(&self) {
-        self.cluster(|cluster, _| {
-            let regions = cluster.topology.clone();
-            cluster.pd.freeze_regions(Some(regions));
-        });
-    }
-
-    /// PD knows all regions again.
-    pub fn thaw_regions(&self) {
-        self.cluster(|cluster, _| cluster.pd.freeze_regions(None));
-    }
-
-    /// Moves the cluster's clock forward by `by` against the host's: lock lifetimes and timers see it.
-    pub fn advance_clock(&self, by: Duration) {
-        self.shared.shift_clock(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX));
-    }
-
-    /// Sets the cluster's clock back by `by`; timestamps still grow.
-    pub fn set_clock_back(&self, by: Duration) {
-        self.shared.shift_clock(i64::try_from(by.as_nanos()).map_or(i64::MIN, |by| -by));
-    }
-
-    /// From now on does to calls what `rule` says, until the returned [`Fault`] is dropped.
-    #[must_use = "the fault ends when this is dropped"]
-    pub fn fault(&self, rule: Rule) -> Fault {
-        let id = self.cluster(|cluster, _| cluster.add_fault(rule));
-        Fault { shared: Arc::clone(&self.shared), id }
-    }
-
-    /// Counts the calls that `matcher` fits, and changes nothing.
-    #[must_use = "the count ends when this is dropped"]
-    pub fn count(&self, matcher: Matcher) -> Fault {
-        self.fault(Rule::new(matcher, Action::Pass))
-    }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// A fault rule at work. Dropping it takes the rule away and lets the calls go that it holds.
-#[derive(Debug)]
-pub struct Fault {
-    shared: Arc<Shared>,
-    id: RuleId,
-}
-
-impl Fault {
-    /// How many calls it has acted on.
-    #[must_use]
-    pub fn hits(&self) -> u64 {
-        self.shared.with(|cluster, _| cluster.faults().hits(self.id))
-    }
-
-    /// Blocks until it has acted on `hits` calls, or until `timeout` has passed; says whether it has.
-    ///
-    /// It blocks the thread: inside an executor use [`Self::hit`].
-    #[must_use]
-    pub fn wait(&self, hits: u64, timeout: Duration) -> bool {
-        self.shared.wait(timeout, |cluster| cluster.faults().hits(self.id) >= hits)
-    }
-
-    /// Completes once it has acted on `hits` calls; on any executor.
-    pub fn hit(&self, hits: u64) -> impl Future<Output = ()> + Send + '_ {
-        poll_fn(move |cx| {
-            let done = |cluster: &Cluster| cluster.faults().hits(self.id) >= hits;
-            if self.shared.poll(cx.waker(), done) { Poll::Ready(()) } else { Poll::Pending }
-        })
-    }
-}
-
-impl Drop for Fault {
-    fn drop(&mut self) {
-        self.shared.with(|cluster, now| cluster.remove_fault(now, self.id));
     }
 }

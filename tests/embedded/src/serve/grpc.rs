@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -18,6 +20,33 @@ pub(crate) const PREFIX: usize = 5;
 /// The longest message that is taken.
 const LONGEST: usize = 256 << 20;
 
+/// How many bytes of unfinished messages a cluster's servers hold, and may.
+///
+/// Whole messages that nobody has taken yet are bounded by HTTP/2's windows. An unfinished one must not be: it may be
+/// longer than any window.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    bytes: AtomicUsize,
+    most: usize,
+}
+
+impl Unfinished {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicUsize::new(0), most })
+    }
+
+    /// Notes that `old` bytes have become `new` ones.
+    fn change(&self, old: usize, new: usize) -> Result<(), Status> {
+        let before = self.bytes.fetch_add(new, Ordering::Relaxed);
+        self.bytes.fetch_sub(old, Ordering::Relaxed);
+        if new > old && before.saturating_add(new) > self.most.saturating_add(old) {
+            let message = format!("unfinished messages of all clients have more than {} bytes", self.most);
+            return Err(Status::new(Code::ResourceExhausted, message));
+        }
+        Ok(())
+    }
+}
+
 /// The messages that a client sends on one stream.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -25,24 +54,68 @@ pub(crate) struct Incoming {
     /// Received and not yet a whole message.
     partial: BytesMut,
     whole: VecDeque<Bytes>,
+    /// Bytes of whole messages that the client may send again once those have been taken.
+    owed: usize,
     ended: bool,
+    unfinished: Arc<Unfinished>,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Fewer bytes are never too many.
+        drop(self.unfinished.change(self.partial.len(), 0));
+    }
 }
 
 impl Incoming {
-    pub(crate) fn new(body: RecvStream) -> Self {
-        Self { body, partial: BytesMut::new(), whole: VecDeque::new(), ended: false }
+    pub(crate) fn new(body: RecvStream, unfinished: Arc<Unfinished>) -> Self {
+        Self { body, partial: BytesMut::new(), whole: VecDeque::new(), owed: 0, ended: false, unfinished }
     }
 
     /// The next message; `None` at the end. Can be dropped at any point without losing a message.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        poll_fn(|cx| self.poll_ready(cx)).await?;
-        Ok(self.whole.pop_front())
+        self.arrived().await?;
+        Ok(self.pop())
     }
 
     /// All messages that have come, at least one; empty at the end. Can be dropped like [`Self::next`].
     pub(crate) async fn ready(&mut self) -> Result<VecDeque<Bytes>, Status> {
+        self.arrived().await?;
+        let whole = std::mem::take(&mut self.whole);
+        self.repay();
+        Ok(whole)
+    }
+
+    /// Waits until there is a message to [`Self::pop`], or the end: then it says false. Can be dropped like
+    /// [`Self::next`].
+    pub(crate) async fn arrived(&mut self) -> Result<bool, Status> {
         poll_fn(|cx| self.poll_ready(cx)).await?;
-        Ok(std::mem::take(&mut self.whole))
+        Ok(!self.whole.is_empty())
+    }
+
+    /// The next of the messages that have come.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let message = self.whole.pop_front();
+        if self.whole.is_empty() {
+            self.repay();
+        }
+        message
+    }
+
+    /// Whether messages have come that have not been taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.whole.is_empty()
+    }
+
+    fn repay(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        self.release(owed);
+    }
+
+    /// Lets the client send so many bytes more.
+    fn release(&mut self, bytes: usize) {
+        // Giving back what a stream that is gone had borrowed fails; nobody waits for it then.
+        drop(self.body.flow_control().release_capacity(bytes));
     }
 
     /// Takes all that has come; ready once there is a message or the end.
@@ -50,9 +123,14 @@ impl Incoming {
         while !self.ended {
             match self.body.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
-                    // Giving back what a stream that is gone had borrowed fails; nobody waits for it then.
-                    drop(self.body.flow_control().release_capacity(data.len()));
+                    let (came, old) = (data.len(), self.partial.len());
                     self.take(data)?;
+                    let partial = self.partial.len();
+                    self.unfinished.change(old, partial)?;
+                    // An unfinished message may be longer than the window.
+                    let unfinished = came.min(partial);
+                    self.release(unfinished);
+                    self.owed += came - unfinished;
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.ended = true;
@@ -63,6 +141,7 @@ impl Incoming {
             }
         }
         if self.ended && !self.partial.is_empty() {
+            drop(self.unfinished.change(self.partial.len(), 0));
             self.partial.clear();
             return Poll::Ready(Err(Status::new(Code::Internal, "the last message is cut short")));
         }
@@ -261,6 +340,16 @@ mod tests {
         assert_eq!(message_length(&[0, 0, 0, 1, 2, 9]), Ok(Some(258)));
         assert!(message_length(&[1, 0, 0, 0, 0]).is_err(), "compressed");
         assert!(message_length(&[0, 0xff, 0, 0, 0]).is_err(), "too long");
+    }
+
+    #[test]
+    fn unfinished_messages_are_bounded_together() {
+        let unfinished = Unfinished::new(100);
+        assert_eq!(unfinished.change(0, 60), Ok(()));
+        assert_eq!(unfinished.change(0, 40), Ok(()));
+        assert!(unfinished.change(40, 41).is_err(), "one too many");
+        assert_eq!(unfinished.change(41, 0), Ok(()), "its stream ends");
+        assert_eq!(unfinished.change(60, 100), Ok(()));
     }
 
     #[test]

@@ -38,55 +38,77 @@ pub(super) async fn is_plain(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
+/// A request.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: String,
+    /// A path with its query.
+    pub(super) target: String,
+    pub(super) body: Vec<u8>,
+    /// Whether no other may follow.
+    close: bool,
+}
+
+/// Answers the requests to a server of the cluster.
+pub(super) async fn serve(shared: &Shared, node: Node, stream: TcpStream) {
+    let answer = |request: Request| {
+        std::future::ready(shared.with(|cluster, now| match node {
+            Node::Pd(member) => {
+                if request.target.contains("/min-resolved-ts") {
+                    cluster.report_resolved(now);
+                }
+                let asked = Asked::new(&mut cluster.topology, member, now);
+                cluster.pd.http(asked, http::Request::new(&request.method, &request.target, &request.body))
+            }
+            _ => http::store_page(&request.method, &request.target, cluster.engine().api()),
+        }))
+    };
+    serve_with(stream, answer).await;
+}
+
 /// Answers requests until the client ends the connection or breaks the rules.
-pub(super) async fn serve(shared: &Shared, node: Node, mut stream: TcpStream) {
+pub(super) async fn serve_with<F: Future<Output = Page>>(
+    mut stream: TcpStream,
+    answer: impl Fn(Request) -> F,
+) {
     let mut received = Vec::new();
-    loop {
-        match exchange(shared, node, &mut stream, &mut received).await {
-            Ok(true) => {}
-            Ok(false) | Err(_) => return,
+    // A connection that fails concerns only its client.
+    while let Ok(Some(request)) = receive(&mut stream, &mut received).await {
+        let close = request.close;
+        let page = answer(request).await;
+        if stream.write_all(&wire(&page)).await.is_err() || close {
+            return;
         }
     }
 }
 
-/// One request and its answer; returns whether another may follow.
-async fn exchange(
-    shared: &Shared,
-    node: Node,
-    stream: &mut TcpStream,
-    received: &mut Vec<u8>,
-) -> io::Result<bool> {
+/// The next request; `None` if there is none that can be answered.
+async fn receive(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<Option<Request>> {
     let head = loop {
         if let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let rest = received.split_off(end + 4);
             break std::mem::replace(received, rest);
         }
         if received.len() > LONGEST || stream.read_buf(received).await? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
     };
     let head = String::from_utf8_lossy(&head);
-    let Some(request) = Head::parse(&head) else {
+    let Some(head) = Head::parse(&head) else {
         stream
             .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             .await?;
-        return Ok(false);
+        return Ok(None);
     };
-    while received.len() < request.length {
-        if request.length > LONGEST || stream.read_buf(received).await? == 0 {
-            return Ok(false);
+    while received.len() < head.length {
+        if head.length > LONGEST || stream.read_buf(received).await? == 0 {
+            return Ok(None);
         }
     }
-    let body: Vec<u8> = received.drain(..request.length).collect();
-    let page = shared.with(|cluster, now| match node {
-        Node::Pd(member) => {
-            let asked = Asked::new(&mut cluster.topology, member, now);
-            cluster.pd.http(asked, http::Request::new(request.method, request.target, &body))
-        }
-        _ => http::store_page(request.method, request.target, cluster.engine().api()),
-    });
-    stream.write_all(&wire(&page)).await?;
-    Ok(!request.close)
+    let rest = received.split_off(head.length);
+    let body = std::mem::replace(received, rest);
+    let (method, target) = (head.method.to_owned(), head.target.to_owned());
+    Ok(Some(Request { method, target, body, close: head.close }))
 }
 
 /// What matters of a request's head.

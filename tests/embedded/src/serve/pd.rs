@@ -8,6 +8,9 @@ use super::grpc::{Gone, framed};
 use crate::model::pd::Watch;
 use crate::model::{Call, Reply, Status};
 
+/// Answers of this size together are sent before more items are looked at, in bytes.
+const FULL: usize = 1 << 20;
+
 /// Answers one call to the `member`th PD.
 pub(super) async fn serve(
     mut served: Served,
@@ -43,6 +46,9 @@ async fn stream(
         let mut answers = BytesMut::new();
         let mut end = None;
         for body in bodies {
+            if answers.len() >= FULL {
+                served.outgoing.send(answers.split().freeze()).await?;
+            }
             match item(&mut served, Call::Pd { member, follower_may, path, body }, &mut answers).await? {
                 None => {}
                 ended => {

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, mpsc as blocking};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::shared::Shared;
@@ -34,6 +35,15 @@ pub(super) enum Order {
     Disconnect(Node),
     /// Two servers change places.
     Swap(Node, Node),
+    /// Lets bytes from and to a server through, or not; its connections stay as they are.
+    Gate(Node, Gate),
+}
+
+/// Whether bytes pass between a server and its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    Shut,
 }
 
 /// An order, and where its outcome goes: the address of the (first) server.
@@ -52,6 +62,7 @@ pub(super) fn bind(port: u16) -> io::Result<TcpSocket> {
 pub(super) struct Place {
     address: SocketAddr,
     state: PlaceState,
+    gate: watch::Sender<Gate>,
 }
 
 #[derive(Debug)]
@@ -68,7 +79,8 @@ enum PlaceState {
 
 impl Place {
     pub(super) fn new(socket: TcpSocket) -> io::Result<Self> {
-        Ok(Self { address: socket.local_addr()?, state: PlaceState::Closed(socket) })
+        let (gate, _) = watch::channel(Gate::Open);
+        Ok(Self { address: socket.local_addr()?, state: PlaceState::Closed(socket), gate })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -89,7 +101,7 @@ impl Place {
         };
         let listener = socket.listen(BACKLOG)?;
         let (close, closed) = oneshot::channel();
-        let task = tokio::spawn(listen(Arc::clone(shared), node, listener, closed));
+        let task = tokio::spawn(listen(Arc::clone(shared), node, listener, closed, self.gate.subscribe()));
         self.state = PlaceState::Open { task, close };
         Ok(())
     }
@@ -109,14 +121,21 @@ impl Place {
 }
 
 /// Takes dials until it is told to close, or dropped; then all its connections end.
-async fn listen(shared: Arc<Shared>, node: Node, listener: TcpListener, mut close: oneshot::Receiver<()>) {
+async fn listen(
+    shared: Arc<Shared>,
+    node: Node,
+    listener: TcpListener,
+    mut close: oneshot::Receiver<()>,
+    gate: watch::Receiver<Gate>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             dialled = listener.accept() => {
                 // A dial that is gone before it is taken concerns nobody.
                 if let Ok((stream, _)) = dialled {
-                    connections.spawn(connection(Arc::clone(&shared), node, stream));
+                    let connection = connection(Arc::clone(&shared), node, stream);
+                    connections.spawn(gated(connection, gate.clone()));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -125,6 +144,19 @@ async fn listen(shared: Arc<Shared>, node: Node, listener: TcpListener, mut clos
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+/// Goes on with `connection` only while the gate is open: shut, the socket is neither read nor written.
+async fn gated(connection: impl Future<Output = ()>, mut gate: watch::Receiver<Gate>) {
+    let mut connection = pin!(connection);
+    // The gate's other end lives as long as the place does.
+    while gate.wait_for(|gate| *gate == Gate::Open).await.is_ok() {
+        tokio::select! {
+            biased;
+            shut = gate.wait_for(|gate| *gate == Gate::Shut) => if shut.is_err() { return },
+            () = &mut connection => return,
+        }
+    }
 }
 
 async fn connection(shared: Arc<Shared>, node: Node, stream: TcpStream) {
@@ -171,13 +203,6 @@ async fn obey(
             place.close().await?;
             Ok(place.address)
         }
-        Order::Add(node) => {
-            let mut place = Place::new(bind(0)?)?;
-            place.open(shared, node)?;
-            let address = place.address;
-            places.insert(node, place);
-            Ok(address)
-        }
         Order::Listen(node) => {
             let place = places.get_mut(&node).ok_or_else(unknown)?;
             place.open(shared, node)?;
@@ -197,11 +222,24 @@ async fn obey(
             // The new port is taken first, so that it is another one.
             let new = Place::new(bind(0)?)?;
             place.close().await?;
+            new.gate.send_replace(*place.gate.borrow());
             *place = new;
             if was_open {
                 place.open(shared, node)?;
             }
             Ok(place.address)
+        }
+        Order::Gate(node, gate) => {
+            let place = places.get_mut(&node).ok_or_else(unknown)?;
+            place.gate.send_replace(gate);
+            Ok(place.address)
+        }
+        Order::Add(node) => {
+            let mut place = Place::new(bind(0)?)?;
+            place.open(shared, node)?;
+            let address = place.address;
+            places.insert(node, place);
+            Ok(address)
         }
         Order::Swap(a, b) => {
             let (mut at_a, mut at_b) = match (places.remove(&a), places.remove(&b)) {

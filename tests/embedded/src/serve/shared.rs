@@ -1,14 +1,19 @@
 //! The model behind its lock, the clock, and the replies that come later.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::grpc::Unfinished;
+use crate::control::Node;
 use crate::model::{Call, Cluster, Met, Now, Reply, Token};
+
+/// What the unfinished messages of all clients may hold, in bytes.
+const MOST_UNFINISHED: usize = 512 << 20;
 
 /// Where a late reply goes.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(super) enum Waiter {
 struct State {
     cluster: Cluster,
     waiters: HashMap<Token, Waiter>,
+    /// How many calls each server has had, by method.
+    calls: BTreeMap<(Node, &'static str), u64>,
     /// Tasks that wait for a fault rule to act.
     watchers: Vec<Waker>,
     /// When the driver will wake up by itself.
@@ -35,6 +42,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// Of the messages that clients are sending.
+    pub(super) unfinished: Arc<Unfinished>,
     /// Tells the driver that something is due earlier than it thinks.
     due: Notify,
     /// Tells streams that watch PD's keys that these have changed.
@@ -45,12 +54,28 @@ pub(super) struct Shared {
     ahead_ns: AtomicI64,
 }
 
+impl State {
+    /// Makes one call.
+    fn call(&mut self, now: Now, call: Call) -> Met {
+        let facts = call.facts();
+        *self.calls.entry((facts.node, facts.method)).or_default() += 1;
+        self.cluster.call(now, call)
+    }
+}
+
 impl Shared {
     pub(super) fn new(cluster: Cluster) -> Self {
         let revision = cluster.pd.revision();
-        let (waiters, watchers) = (HashMap::new(), Vec::new());
         Self {
-            state: Mutex::new(State { cluster, waiters, watchers, armed: None, revision }),
+            state: Mutex::new(State {
+                cluster,
+                waiters: HashMap::new(),
+                calls: BTreeMap::new(),
+                watchers: Vec::new(),
+                armed: None,
+                revision,
+            }),
+            unfinished: Unfinished::new(MOST_UNFINISHED),
             due: Notify::new(),
             revised: Notify::new(),
             hit: Condvar::new(),
@@ -102,11 +127,10 @@ impl Shared {
     ) -> R {
         let mut state = self.lock();
         let now = self.now();
-        let State { cluster, waiters, .. } = &mut *state;
-        let result = act(&mut |call, waiter| match cluster.call(now, call) {
+        let result = act(&mut |call, waiter| match state.call(now, call) {
             Met::Now(reply) => Some(reply),
             Met::Later(token) => {
-                waiters.insert(token, waiter());
+                state.waiters.insert(token, waiter());
                 None
             }
         });
@@ -117,7 +141,7 @@ impl Shared {
     /// Makes one call; its reply comes at once or through the receiver.
     pub(super) fn call(&self, call: Call) -> Result<Reply, oneshot::Receiver<Reply>> {
         let mut state = self.lock();
-        let met = state.cluster.call(self.now(), call);
+        let met = state.call(self.now(), call);
         let result = match met {
             Met::Now(reply) => Ok(reply),
             Met::Later(token) => {
@@ -177,6 +201,11 @@ impl Shared {
                 () = self.due.notified() => {}
             }
         }
+    }
+
+    /// How many calls each server has had, by method.
+    pub(super) fn calls(&self) -> BTreeMap<(Node, &'static str), u64> {
+        self.lock().calls.clone()
     }
 
     /// Blocks until `done` or until `timeout` has passed; returns what `done` said last.

@@ -6,26 +6,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use tikv_proto::metapb;
 
-use super::embedded::{ControlError, Embedded};
+use super::builder::MOST_SERVERS;
+use super::embedded::{ControlError, Embedded, Server};
 use super::place::Order;
 use crate::control::Node;
 use crate::model::pd::KeyspaceError;
-use crate::model::{PeerRole, Status, Store, StoreState, TopologyError};
+use crate::model::{Conditions, PeerRole, Status, Store, StoreState, TopologyError};
 
 impl Embedded {
     /// Adds a store without regions, at a port of its own; returns its id.
     ///
     /// # Errors
-    /// No port is to be had, or the cluster is stopped.
+    /// There are as many stores as there can be, no port is to be had, or the cluster is stopped.
     pub fn add_store<K, V>(&self, labels: impl IntoIterator<Item = (K, V)>) -> Result<u64, ControlError>
     where
         K: Into<String>,
         V: Into<String>,
     {
+        let stores = self.servers().keys().filter(|node| matches!(node, Node::Store(_))).count();
+        if stores >= MOST_SERVERS {
+            return Err(ControlError::Full { most: MOST_SERVERS });
+        }
+        // The id first: the address is known once it listens, and PD must not tell of a store that does not.
         let id = self.cluster(|cluster, _| cluster.topology.next_id());
         let node = Node::Store(id);
         let address = self.order(node, Order::Add(node))?;
-        self.keep_address(node, address);
+        self.servers().insert(node, Server::open(address));
         let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         self.cluster(|cluster, now| {
             cluster.topology.put_store(Store {
@@ -184,6 +190,11 @@ impl Embedded {
     /// What PD tells as the least resolved timestamp of `store`; `None`: the store has reported none.
     pub fn set_min_resolved_ts(&self, store: u64, ts: Option<u64>) {
         self.cluster(|cluster, _| cluster.pd.set_min_resolved_ts(store, ts));
+    }
+
+    /// Changes what ails stores and replicas: full disks, busy stores, replicas that lag.
+    pub fn conditions<R>(&self, change: impl FnOnce(&mut Conditions) -> R) -> R {
+        self.cluster(|cluster, _| change(&mut cluster.topology.conditions))
     }
 
     /// Creates a keyspace with its region bounds; returns its id.
