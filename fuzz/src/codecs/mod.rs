@@ -1,5 +1,5 @@
-//! Everything that is encoded and decoded. The first byte chooses: [`pure`] takes the codecs as functions, [`replies`] plays every
-//! operation against stores that answer anything, so that each of its decoders meets hostile bytes; [`traces`] replays traces that
+//! Everything that is encoded and decoded. The first byte chooses: `pure` takes the codecs as functions, `replies` plays every
+//! operation against stores that answer anything, so that each of its decoders meets hostile bytes; `traces` replays traces that
 //! nobody recorded.
 
 pub(crate) mod pure;

@@ -1,5 +1,5 @@
-//! What this client asks of PD, against a hostile one. The first byte chooses: [`queries`] plays the service of members and
-//! queries, [`timestamps`] the batcher of timestamps.
+//! What this client asks of PD, against a hostile one. The first byte chooses: `queries` plays the service of members and
+//! queries, `timestamps` the batcher of timestamps.
 
 mod queries;
 mod timestamps;

@@ -1,7 +1,7 @@
 //! The region directory against a naive one, and the loader that fills it against a hostile PD.
 //!
-//! The first byte chooses: [`directory`] puts regions in, invalidates, sweeps, reports and looks up, and compares every state
-//! and answer with [`model`]; [`loader`] asks for places and ranges in both key spaces while PD answers holes, old regions and
+//! The first byte chooses: `directory` puts regions in, invalidates, sweeps, reports and looks up, and compares every state
+//! and answer with `model`; `loader` asks for places and ranges in both key spaces while PD answers holes, old regions and
 //! garbage.
 
 mod directory;

@@ -1,7 +1,7 @@
 //! A cluster (the embedded model), this client's directory, and the ways between them.
 //!
-//! A request is executed and answered, or meets a [`Fate`]: lost on its way or on the way back, late (executed when nobody
-//! waits any more), refused by a region error, answered with garbage. [`Known`] says what the client may conclude.
+//! A request is executed and answered, or meets a `Fate`: lost on its way or on the way back, late (executed when nobody
+//! waits any more), refused by a region error, answered with garbage. `Known` says what the client may conclude.
 
 use std::time::Duration;
 

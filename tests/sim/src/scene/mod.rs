@@ -1,7 +1,7 @@
 //! Scenes: short stories of one client, played in the simulator and recorded. They give the committed traces.
 //!
 //! Each stands beside its trace, as `traces/NAME.rs`; `tikv-sim record NAME` writes `traces/NAME.trace`. A scene is a function of
-//! itself: the same trace each time, down to the last byte. [`Stage`] is what a scene plays on: three stores, a calm network,
+//! itself: the same trace each time, down to the last byte. `Stage` is what a scene plays on: three stores, a calm network,
 //! and the means to make trouble.
 
 use std::pin::Pin;
