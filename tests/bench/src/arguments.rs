@@ -12,6 +12,7 @@ use crate::server::Cluster;
 pub(crate) const USAGE: &str = "\
 tikv-bench: what the client costs, beside its floor and its peers
 
+  tikv-bench floor [options]         a raw get beside a bare echo: CPU and allocations of 1 and 64 callers
   tikv-bench peers [options]         every client in turn, round by round
     --quick                          a small selection of workloads, under 5 minutes
     --only TEXT,TEXT                 workloads whose names begin with one of these
@@ -73,7 +74,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
         None => return Err("what is to be measured?".into()),
     };
     match command.as_str() {
-        "peers" => peers(&mut parser),
+        "floor" => peers(&mut parser, floor()),
+        "peers" => peers(&mut parser, every()),
         "micro" => micro(&mut parser),
         "list" => end(&mut parser, Asked::List),
         "report" => report(&mut parser),
@@ -95,17 +97,20 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     }
 }
 
-fn peers(parser: &mut lexopt::Parser) -> Result<Asked, Failure> {
+/// Every workload of every client.
+fn every() -> Plan {
+    let clients = Who::ALL.to_vec();
+    Plan { quick: false, only: Vec::new(), clients, rounds: 0, seconds: 0.0, stores: 3, record: None }
+}
+
+/// What one raw get costs beside a bare echo.
+fn floor() -> Plan {
+    let only = ["raw-get/1/", "raw-get/64/16B"].map(str::to_owned).to_vec();
+    Plan { only, clients: vec![Who::Echo, Who::Ours], ..every() }
+}
+
+fn peers(parser: &mut lexopt::Parser, mut plan: Plan) -> Result<Asked, Failure> {
     let (mut rounds, mut seconds) = (None, None);
-    let mut plan = Plan {
-        quick: false,
-        only: Vec::new(),
-        clients: Who::ALL.to_vec(),
-        rounds: 0,
-        seconds: 0.0,
-        stores: 3,
-        record: None,
-    };
     while let Some(argument) = parser.next()? {
         match argument {
             Long("quick") => plan.quick = true,
@@ -200,6 +205,8 @@ mod tests {
         let Ok(Asked::Peers(plan)) = parsed("peers --only=raw-get,commit") else { panic!("no plan") };
         assert_eq!((plan.rounds, plan.seconds, plan.only.len()), (5, 1.5, 2));
         assert_eq!(plan.clients, Who::ALL);
+        let Ok(Asked::Peers(plan)) = parsed("floor --rounds 2") else { panic!("no plan") };
+        assert_eq!((plan.rounds, plan.clients), (2, vec![Who::Echo, Who::Ours]));
     }
 
     #[test]
