@@ -59,6 +59,8 @@ pub(super) struct Host<S: Service> {
     timers: BTreeMap<S::Timer, Instant>,
     sleep: Option<(Instant, BoxFuture<()>)>,
     idle: Idle,
+    /// The time of this turn's inputs: reading the clock for each would cost as much as handling it.
+    moment: Option<Moment>,
 }
 
 /// Whether the service is to be told that all is drained.
@@ -91,12 +93,15 @@ where
             timers: BTreeMap::new(),
             sleep: None,
             idle: Idle::Told,
+            moment: None,
         };
         runtime.spawn(Box::pin(host));
     }
 
     fn input(&mut self, input: Input<S::Command, S::Timer>) {
-        let (now, wall) = (self.around.runtime.now(), self.around.runtime.wall());
+        let runtime = &self.around.runtime;
+        let read = || Moment { now: runtime.now(), wall: runtime.wall() };
+        let Moment { now, wall } = *self.moment.get_or_insert_with(read);
         if let Some(tap) = &mut self.around.tap {
             tap.input(&input, Moment { now, wall });
         }
@@ -145,6 +150,7 @@ where
     /// Takes in what has come, once round; false when nothing had.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         let (mut busy, mut commands) = (false, false);
+        self.moment = None;
         for _ in 0..COMMANDS {
             let Some(command) = self.around.mailbox.take() else { break };
             self.input(Input::Command(command));
@@ -189,6 +195,8 @@ where
         for (_, timer) in &due {
             self.timers.remove(timer);
         }
+        // No timer is handled before its time.
+        self.moment = None;
         for &(_, timer) in &due {
             self.input(Input::Timer(timer));
         }
