@@ -33,12 +33,17 @@ impl BatchGet {
     /// The batch, and the keys to look up: each once.
     #[must_use]
     pub fn new(keys: Vec<Key>, cf: impl Into<Cow<'static, str>>, redacted: bool) -> (Self, Vec<Key>) {
-        let mut wanted = keys.clone();
-        wanted.sort_unstable();
-        wanted.dedup();
-        // Every given key is among the wanted ones, so the search finds it.
-        let order = keys.iter().map(|key| wanted.partition_point(|wanted| wanted < key)).collect();
-        let found = wanted.iter().map(|key| (key.clone(), None)).collect();
+        let mut sorted: Vec<usize> = (0..keys.len()).collect();
+        sorted.sort_unstable_by(|&one, &other| keys[one].cmp(&keys[other]));
+        let mut order = vec![0; keys.len()];
+        let mut found: Vec<(Key, Option<Value>)> = Vec::with_capacity(keys.len());
+        for at in sorted {
+            if found.last().is_none_or(|last| last.0 != keys[at]) {
+                found.push((keys[at].clone(), None));
+            }
+            order[at] = found.len() - 1;
+        }
+        let wanted = found.iter().map(|(key, _)| key.clone()).collect();
         (Self { cf: cf.into(), redacted, found, order }, wanted)
     }
 }
@@ -57,10 +62,16 @@ impl Batch for BatchGet {
 
     fn absorb(&mut self, reply: Reply) -> Result<(), Error> {
         let response: pb::RawBatchGetResponse = reply.decode(Self::OPERATION)?;
+        // A store answers in the order of the request, which is sorted: mostly the next key is the one.
+        let mut next = 0;
         for pair in response.pairs {
             let pair = checked(Self::OPERATION, pair, self.redacted)?;
-            if let Ok(at) = self.found.binary_search_by(|entry| entry.0.cmp(&pair.key)) {
+            let is_next = self.found.get(next).is_some_and(|entry| entry.0 == pair.key);
+            let at =
+                if is_next { Ok(next) } else { self.found.binary_search_by(|entry| entry.0.cmp(&pair.key)) };
+            if let Ok(at) = at {
                 self.found[at].1 = Some(pair.value);
+                next = at + 1;
             }
         }
         Ok(())
