@@ -15,7 +15,8 @@ fn package() -> &'static Path {
 
 /// Where programs and recordings go.
 pub(crate) fn output() -> PathBuf {
-    package().join("../../target/tikv-bench")
+    let root = package().join("../..");
+    root.canonicalize().unwrap_or(root).join("target/tikv-bench")
 }
 
 /// How a client is started; the task is its last argument.

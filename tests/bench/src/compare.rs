@@ -36,7 +36,7 @@ fn compared(before: &Recording, after: &Recording) -> String {
         for (client, runs) in clients {
             let Some(old) = before.runs(workload, client) else { continue };
             for (name, was, is, less_is_better) in numbers(before, after, workload, client, old, runs) {
-                tally.add(&format!("{workload:<22} {client:<12} {name:<10}"), &was, &is, less_is_better);
+                tally.add(&format!("{workload:<26} {client:<12} {name:<10}"), &was, &is, less_is_better);
             }
         }
     }
@@ -44,7 +44,7 @@ fn compared(before: &Recording, after: &Recording) -> String {
         let old = before.micro.iter().find(|(name, _)| name == bench);
         let old = old.and_then(|(_, rounds)| spread(rounds.iter().copied()));
         if let Some((was, is)) = old.zip(spread(rounds.iter().copied())) {
-            tally.add(&format!("{bench:<35} {:<10}", "ns"), &was, &is, true);
+            tally.add(&format!("{bench:<39} {:<10}", "ns"), &was, &is, true);
         }
     }
     tally.end()

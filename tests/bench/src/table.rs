@@ -20,7 +20,7 @@ pub(crate) fn title(head: &Head) -> String {
 pub(crate) fn workload(name: &str, clients: &[(String, Runs)]) -> String {
     let mut text = String::new();
     text.push_str(&format!(
-        "{name:<22} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>6}  {:<18} {:<18}\n",
+        "{name:<26} {:>9} {:>9} {:>9} {:>9} {:>8} {:>7} {:>6}  {:<18} {:<18}\n",
         "ops/s", "p50 us", "p99 us", "p99.9 us", "CPU us", "allocs", "MiB", "CPU/floor", "CPU/ours"
     ));
     let cpu = |runs: &Runs| runs.of(|outcome| outcome.cpu_us);
@@ -33,7 +33,7 @@ pub(crate) fn workload(name: &str, clients: &[(String, Runs)]) -> String {
         };
         let median = |number: Number| spread(runs.of(number)).map_or(f64::NAN, |it| it.median);
         let allocations = runs.allocations.map_or_else(|| "-".to_owned(), |count| format!("{count:.1}"));
-        text.push_str(&format!("  {client:<20} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.2} {allocations:>7} {:>6.0}  {:<18} {:<18}\n",
+        text.push_str(&format!("  {client:<24} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.2} {allocations:>7} {:>6.0}  {:<18} {:<18}\n",
             median(|outcome| outcome.per_second),
             median(|outcome| outcome.p50_us),
             median(|outcome| outcome.p99_us),

@@ -13,7 +13,7 @@ mod measure;
 mod task;
 
 pub use keys::{Keys, Space};
-pub use measure::{BoxFuture, Harness, run};
+pub use measure::{BoxFuture, Harness, cpu, run};
 pub use task::{Action, Draw, Outcome, Task};
 
 /// Why a run was not measured.

@@ -116,7 +116,8 @@ fn quantiles(latencies: &Histogram) -> Result<(u64, [f64; 3]), Failure> {
 }
 
 /// CPU time of this process, in user and kernel: what `getrusage` tells, to the nanosecond.
-fn cpu() -> Duration {
+#[must_use]
+pub fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! The pure parts of the core alone: one thread, no I/O, nanoseconds for an operation.
+//! The pure parts of the core alone: one thread, no I/O, nanoseconds of CPU for an operation.
 //!
 //! `values` has what is plain data (directory, frames, codec, write buffer), `machines` whole operations with a world that
 //! answers at once. Each bench is a row of a table: a name, and a function that gives what is to be repeated.
@@ -8,9 +8,9 @@ mod values;
 
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tikv_bench_load::Failure;
+use tikv_bench_load::{Failure, cpu};
 
 use crate::arguments::Micro;
 use crate::record::{Line, Recorder};
@@ -74,9 +74,9 @@ fn recording() -> PathBuf {
 fn calibrated(bench: &mut Bench) -> u64 {
     let mut times = 1;
     loop {
-        let began = Instant::now();
+        let began = cpu();
         (0..times).for_each(|_| (bench.run)());
-        let took = began.elapsed();
+        let took = cpu() - began;
         if took * 10 >= ROUND {
             return (times as f64 * ROUND.as_secs_f64() / took.as_secs_f64()).ceil() as u64;
         }
@@ -84,11 +84,11 @@ fn calibrated(bench: &mut Bench) -> u64 {
     }
 }
 
-/// Nanoseconds of an operation.
+/// Nanoseconds of CPU for an operation: a busy machine does not count.
 fn timed(bench: &mut Bench, times: u64) -> f64 {
-    let began = Instant::now();
+    let began = cpu();
     (0..times).for_each(|_| (bench.run)());
-    began.elapsed().as_nanos() as f64 / (times * bench.operations) as f64
+    (cpu() - began).as_nanos() as f64 / (times * bench.operations) as f64
 }
 
 #[cfg(test)]
