@@ -39,24 +39,3 @@ pub fn by_region<T>(items: Vec<T>, key: impl Fn(&T) -> &Key, cx: &Cx<'_>) -> (Ve
     }
     (groups, Vec::new())
 }
-
-/// Cuts a group's items into parts of at most `count` items and about `bytes` bytes: a part ends with the item that
-/// reaches the size, so an item that is larger than that goes alone or last.
-///
-/// client-go: `internal/kvrpc/batch.go: AppendBatches`.
-pub fn parts<T>(items: Vec<T>, count: usize, bytes: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut parts = Vec::new();
-    let (mut part, mut filled) = (Vec::new(), 0);
-    for item in items {
-        filled += size(&item);
-        part.push(item);
-        if part.len() >= count || filled >= bytes {
-            parts.push(std::mem::take(&mut part));
-            filled = 0;
-        }
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}

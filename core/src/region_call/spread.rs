@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
-use super::group::{Group, by_region, parts};
+use super::group::{Group, by_region};
 use super::{FindRegion, RegionCall, Reply, Route, Unanswered};
 use crate::backoff::Attempts;
 use crate::error::Error;
@@ -32,9 +32,24 @@ impl Cut {
     /// The requests of transactions. client-go: `kv/store_vars.go: TxnCommitBatchSize`.
     pub(crate) const TXN: Self = Self { count: usize::MAX, bytes: 16 << 10 };
 
-    /// The requests for `items`, which are of one region.
+    /// The requests for `items`, which are of one region: each ends with the item that reaches a bound, so an item that is
+    /// larger than that goes alone or last.
+    ///
+    /// client-go: `internal/kvrpc/batch.go: AppendBatches`.
     pub(crate) fn apply<T: Keyed>(self, items: Vec<T>) -> Vec<Vec<T>> {
-        parts(items, self.count, self.bytes, T::bytes)
+        let (mut requests, mut request, mut filled) = (Vec::new(), Vec::new(), 0);
+        for item in items {
+            filled += item.bytes();
+            request.push(item);
+            if request.len() >= self.count || filled >= self.bytes {
+                requests.push(std::mem::take(&mut request));
+                filled = 0;
+            }
+        }
+        if !request.is_empty() {
+            requests.push(request);
+        }
+        requests
     }
 }
 

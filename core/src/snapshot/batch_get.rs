@@ -11,7 +11,6 @@
 //!
 //! client-go: `txnkv/txnsnapshot/snapshot.go: batchGetKeysByRegions, batchGetSingleRegion`.
 
-use std::collections::BTreeMap;
 use std::task::{Poll, ready};
 
 use tikv_proto::kvrpcpb as pb;
@@ -21,15 +20,14 @@ use crate::backoff::Attempts;
 use crate::error::Error;
 use crate::lock::{Lock, LockSets, Refusal, classify};
 use crate::machine::{Cx, Machine};
-use crate::region_call::group::parts;
-use crate::region_call::spread::Spread;
+use crate::region_call::spread::{Cut, Spread};
 use crate::region_call::{RegionCall, Reply, Route, Unanswered};
-use crate::types::{Key, KvPair, RegionVersion, Timestamp, Value};
+use crate::types::{Key, KvPair, RegionVersion, Timestamp};
 
 const OPERATION: &str = "batch get";
 
-/// Keys in one request at the most. client-go: `txnkv/txnsnapshot/snapshot.go: batchGetSize`.
-const PART_KEYS: usize = 5120;
+/// Keys of one request. client-go: `txnkv/txnsnapshot/snapshot.go: batchGetSize`.
+const CUT: Cut = Cut { count: 5120, bytes: usize::MAX };
 
 #[derive(Debug)]
 enum Phase {
@@ -41,7 +39,7 @@ enum Phase {
 /// What a child came to.
 #[derive(Debug)]
 struct PartEnd {
-    found: Vec<(Key, Value)>,
+    found: Vec<KvPair>,
     /// Keys to be grouped again.
     left: Vec<Key>,
     sets: LockSets,
@@ -54,7 +52,7 @@ struct Part {
     region: RegionVersion,
     /// Keys without an answer yet.
     open: Vec<Key>,
-    found: Vec<(Key, Value)>,
+    found: Vec<KvPair>,
     view: View,
     attempts: Attempts,
     phase: Phase,
@@ -87,7 +85,7 @@ impl Part {
             match pair.error {
                 Some(error) => met.extend(self.locks(*error)?),
                 None if pair.value.is_empty() => {}
-                None => self.found.push((pair.key.into(), pair.value)),
+                None => self.found.push(KvPair { key: pair.key.into(), value: pair.value }),
             }
         }
         self.open = keys(&met).collect();
@@ -152,7 +150,8 @@ pub struct BatchGetMachine {
     ts: Timestamp,
     redacted: bool,
     spread: Spread<Key, Part>,
-    found: BTreeMap<Key, Value>,
+    /// In the order of answers: each region's are sorted.
+    found: Vec<KvPair>,
     sets: LockSets,
     attempts: Attempts,
 }
@@ -167,14 +166,14 @@ impl BatchGetMachine {
             ts,
             redacted,
             spread: Spread::new(keys, limit),
-            found: BTreeMap::new(),
+            found: Vec::new(),
             sets: LockSets::default(),
             attempts: Attempts::default(),
         }
     }
 
     /// Adds pairs that are known without a read: the transaction's own writes.
-    pub(crate) fn known(mut self, pairs: impl IntoIterator<Item = (Key, Value)>) -> Self {
+    pub(crate) fn known(mut self, pairs: impl IntoIterator<Item = KvPair>) -> Self {
         self.found.extend(pairs);
         self
     }
@@ -195,7 +194,7 @@ impl Machine for BatchGetMachine {
                     attempts: attempts.clone(),
                     phase: Phase::Ready,
                 };
-                parts(group.items, PART_KEYS, usize::MAX, |_| 0).into_iter().map(part).collect()
+                CUT.apply(group.items).into_iter().map(part).collect()
             }));
             match end.map_err(|fault| Error::of_fault(OPERATION, fault))? {
                 Some(part) => {
@@ -208,8 +207,11 @@ impl Machine for BatchGetMachine {
                     }
                 }
                 None => {
-                    let found = std::mem::take(&mut self.found);
-                    return Poll::Ready(Ok(found.into_iter().map(KvPair::from).collect()));
+                    let mut found = std::mem::take(&mut self.found);
+                    // Stable, because that sort takes runs in order as they are.
+                    found.sort_by(|one, other| one.key.cmp(&other.key));
+                    found.dedup_by(|later, first| later.key == first.key);
+                    return Poll::Ready(Ok(found));
                 }
             }
         }

@@ -45,7 +45,7 @@ operation! {
     }
     BatchGetMachine = |settings| {
         let read = BatchGetMachine::new(keys, ts, settings.concurrency, settings.redact_keys);
-        read.known(own.into_iter().map(|pair| (pair.key, pair.value)))
+        read.known(own)
     }
 }
 
