@@ -17,12 +17,12 @@ use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, 
 use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
 use crate::region::Directory;
 use crate::region::loader::{LoaderConfig, LoaderEffect, RegionLoader};
-use crate::store::{Registry, RegistryEffect};
+use crate::store::{Registry, RegistryEffect, StoreTable};
 use crate::stream::{StoreStream, StreamCommand};
 use crate::timers::Timers;
 use crate::trace::Tap;
 use crate::tso::TsoBatcher;
-use crate::types::{ClusterId, Instant, Key, StoreId};
+use crate::types::{ClusterId, Instant, Key, Liveness, StoreId};
 
 /// The queues, seeds and connections that every service task gets.
 struct Founder {
@@ -70,8 +70,9 @@ impl Founder {
         Host::spawn(service, around);
     }
 
-    fn space(&mut self, name: &'static str, mode: Mode) -> Arc<SpaceState> {
-        let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox() });
+    fn space(&mut self, name: &'static str, mode: Mode, stores: &Arc<StoreTable>) -> Arc<SpaceState> {
+        let stores = Arc::clone(stores);
+        let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox(), stores });
         let loader = Arc::clone(&space.loader);
         let mut config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
         config.redact_keys = self.config.redact_keys;
@@ -86,7 +87,9 @@ impl Founder {
         let mut from = Key::EMPTY;
         let sweep = move |LoaderEffect::Sweep { limit }| {
             if let Some(space) = directory.upgrade() {
-                let swept = space.directory.sweep(&from, limit, runtime.now(), |_| false);
+                let now = runtime.now();
+                let suspect = |store| space.stores.view(store, now).liveness != Liveness::Reachable;
+                let swept = space.directory.sweep(&from, limit, now, suspect);
                 from = swept.next.unwrap_or(Key::EMPTY);
             }
         };
@@ -157,8 +160,9 @@ fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
     founder.start("timers", Timers::default(), &timers, |_, _| {}, |never| match never {});
     let tso = founder.mailbox();
     founder.start("timestamps", TsoBatcher::default(), &tso, |_, _| {}, |never| match never {});
-    let raw = founder.space("raw regions", Mode::Raw);
-    let txn = founder.space("transactional regions", Mode::Txn);
+    let known = Arc::new(StoreTable::default());
+    let raw = founder.space("raw regions", Mode::Raw, &known);
+    let txn = founder.space("transactional regions", Mode::Txn, &known);
     let stores = Arc::new(Stores::default());
     let registry = founder.mailbox();
     let special = launcher(&mut founder, Arc::clone(&stores));

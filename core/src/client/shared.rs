@@ -17,11 +17,13 @@ use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
 use crate::start::{Settings, Start};
-use crate::store::RegistryCommand;
+use crate::store::{RegistryCommand, StoreTable};
 use crate::stream::StreamCommand;
 use crate::timers::TimerCommand;
 use crate::tso::TsoCommand;
-use crate::types::{ClusterId, Instant, KeyRange, Located, RegionVersion, StoreId};
+use crate::types::{
+    ClusterId, Instant, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView,
+};
 
 /// Kits that are kept for later operations.
 const KITS: usize = 4096;
@@ -40,6 +42,7 @@ pub enum Space {
 pub(crate) struct SpaceState {
     pub(crate) directory: Directory,
     pub(crate) loader: Arc<Mailbox<LoaderCommand>>,
+    pub(crate) stores: Arc<StoreTable>,
 }
 
 impl fmt::Debug for SpaceState {
@@ -61,8 +64,21 @@ impl Facts for SpaceState {
         self.directory.span(region)
     }
 
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        self.directory.replicas(region)
+    }
+
+    fn store(&self, store: StoreId, now: Instant) -> StoreView {
+        self.stores.view(store, now)
+    }
+
+    fn labels(&self, store: StoreId) -> Labels {
+        self.stores.labels(store)
+    }
+
     fn report(&self, feedback: &Feedback, now: Instant) {
         self.directory.apply(feedback, now);
+        self.stores.apply(feedback, now);
     }
 }
 

@@ -17,7 +17,9 @@ use super::ticket::{Brings, Fired, Ticket, TicketId};
 use crate::backoff::{Budget, Decision, Exhausted, Kind};
 use crate::request::Request;
 use crate::start::Start;
-use crate::types::{Instant, Key, KeyRange, Located, RegionVersion, WallTime};
+use crate::types::{
+    Instant, Key, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
+};
 
 /// Finite work with a result: a get, a commit, one region request with its retries.
 ///
@@ -45,6 +47,18 @@ pub trait Facts: fmt::Debug {
     fn locate_below(&self, key: &[u8], now: Instant) -> Option<Located>;
     /// The keys of a region, in just this version.
     fn span(&self, region: RegionVersion) -> Option<KeyRange>;
+    /// The replicas of a region, in just this version.
+    fn replicas(&self, _region: RegionVersion) -> Option<Replicas> {
+        None
+    }
+    /// What is known of a store; the default of [`StoreView`] when nothing is.
+    fn store(&self, _store: StoreId, _now: Instant) -> StoreView {
+        StoreView::default()
+    }
+    /// The labels of a store; none when they are not known.
+    fn labels(&self, _store: StoreId) -> Labels {
+        Labels::default()
+    }
     /// Changes the shared state, at once.
     fn report(&self, feedback: &Feedback, now: Instant);
 }
@@ -111,6 +125,24 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn span(&self, region: RegionVersion) -> Option<KeyRange> {
         self.facts.span(region)
+    }
+
+    /// The replicas of a region, if the directory has just this version.
+    #[must_use]
+    pub fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        self.facts.replicas(region)
+    }
+
+    /// What is known of a store.
+    #[must_use]
+    pub fn store(&self, store: StoreId) -> StoreView {
+        self.facts.store(store, self.now)
+    }
+
+    /// The labels of a store.
+    #[must_use]
+    pub fn labels(&self, store: StoreId) -> Labels {
+        self.facts.labels(store)
     }
 
     /// Sends `request` as one attempt that may take until `deadline`, or until the operation's own if that is before.

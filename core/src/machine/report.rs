@@ -1,7 +1,9 @@
 //! Feedback: what an operation learned and everyone should know.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::region::Buckets;
 use crate::types::{Instant, PeerId, RegionInfo, RegionVersion, StoreId};
 
 /// Why a cached region is not to be used any more.
@@ -56,11 +58,54 @@ pub enum Feedback {
         /// Until when the directory trusts them if they are not used.
         expires: Instant,
     },
-    /// A request to a store failed below the protocol: its other peers are better tried first.
+    /// A request to a store failed below the protocol: its other peers are better tried first, and the store is probed.
     Unreachable {
         /// The store.
         store: StoreId,
         /// The region the request was for.
         region: RegionVersion,
+    },
+    /// A store named the buckets of a region, whose keys are decoded here; older ones than are known change nothing.
+    ///
+    /// client-go: `internal/locate/region_cache.go: OnBucketVersionNotMatch`, which keeps the keys encoded.
+    Buckets {
+        /// The region the request was for.
+        region: RegionVersion,
+        /// Its buckets.
+        buckets: Arc<Buckets>,
+    },
+    /// A store is too busy: a read that came now would wait until then.
+    ///
+    /// client-go: `internal/locate/store_cache.go: updateServerLoadStats`.
+    Busy {
+        /// The store.
+        store: StoreId,
+        /// When a read would be served.
+        until: Instant,
+    },
+    /// A store is slow: it refused for its load, or did not answer.
+    ///
+    /// client-go: `internal/locate/slow_score.go: markAlreadySlow`.
+    Slow {
+        /// The store.
+        store: StoreId,
+    },
+    /// A read that may go to any replica took so long; from these times the client's own score of a store comes.
+    ///
+    /// client-go: `internal/locate/store_cache.go: recordSlowScoreStat`.
+    Took {
+        /// The store.
+        store: StoreId,
+        /// From sending to the answer.
+        time: Duration,
+    },
+    /// A store told how slow it is.
+    ///
+    /// client-go: `internal/locate/region_cache.go: onHealthFeedback`.
+    Health {
+        /// The store.
+        store: StoreId,
+        /// From 1, all well, to 100.
+        slow_score: u32,
     },
 }

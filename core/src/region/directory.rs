@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::buckets::Buckets;
 use super::entry::{Entry, Found, expiry};
 pub use super::table::Inserted;
 use super::table::Table;
 use crate::codec::Mode;
 use crate::machine::report::{Feedback, StaleReason};
-use crate::types::{Instant, Key, KeyRange, Located, RegionId, RegionInfo, RegionVersion, StoreId};
+use crate::types::{Instant, Key, KeyRange, Located, RegionId, RegionInfo, RegionVersion, Replicas, StoreId};
 
 /// What feedback did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +122,13 @@ impl Directory {
         table.by_id(region.id).filter(|entry| entry.version() == region).map(|entry| entry.range().clone())
     }
 
+    /// The replicas of the region in just this version.
+    #[must_use]
+    pub fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        let table = self.table.load();
+        table.by_id(region.id).filter(|entry| entry.version() == region)?.replicas()
+    }
+
     /// The regions that cover `range` from its start on, without a hole, at most `limit`.
     ///
     /// They end at the first key whose region is not known or not to be used.
@@ -207,6 +213,14 @@ impl Directory {
                 let inserted = self.insert_all(found, now, |_| *expires);
                 changed(inserted.iter().any(|inserted| inserted.kept().is_some()))
             }
+            Feedback::Buckets { region, buckets } => {
+                changed(self.exactly(*region).is_some_and(|entry| entry.set_buckets(buckets)))
+            }
+            // Of stores: not the directory's.
+            Feedback::Busy { .. }
+            | Feedback::Slow { .. }
+            | Feedback::Took { .. }
+            | Feedback::Health { .. } => Applied::Ignored,
         }
     }
 
@@ -225,16 +239,6 @@ impl Directory {
         let marked = left.is_some_and(|entry| entry.invalidate(StaleReason::EpochNotMatch));
         let kept = inserted.iter().any(|inserted| inserted.kept().is_some());
         if marked || kept { Applied::Changed } else { Applied::Ignored }
-    }
-
-    /// Takes in the buckets of a region in just this version, unless it has newer ones. Their keys are
-    /// decoded.
-    ///
-    /// client-go: `internal/locate/region_cache.go: OnBucketVersionNotMatch`, which keeps them encoded.
-    pub fn set_buckets(&self, region: RegionVersion, buckets: &Arc<Buckets>) {
-        if let Some(entry) = self.exactly(region) {
-            entry.set_buckets(buckets);
-        }
     }
 
     /// One round of cleaning up: looks at `limit` entries from `from` on, takes out those that are expired or

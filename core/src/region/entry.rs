@@ -8,10 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::buckets::Buckets;
-use super::peers::Peers;
 use crate::machine::report::StaleReason;
 use crate::types::{
-    Instant, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+    Instant, KeyRange, Located, Peer, PeerId, PeerRole, Peers, RegionId, RegionInfo, RegionVersion, Replicas,
+    StoreId,
 };
 
 /// A region as PD describes it, with what its [`RegionInfo`] does not say.
@@ -182,6 +182,13 @@ impl Entry {
         self.leader().map(|peer| Located { region: self.version, peer: peer.id, store: peer.store })
     }
 
+    /// Its replicas, as a plain copy.
+    #[must_use]
+    pub fn replicas(&self) -> Option<Replicas> {
+        let leader = self.leader()?.id;
+        Some(Replicas { region: self.version, leader, peers: self.peers.clone() })
+    }
+
     /// Why the entry is not to be used, if it is not.
     #[must_use]
     pub fn stale(&self) -> Option<StaleReason> {
@@ -252,12 +259,11 @@ impl Entry {
         self.leader.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes buckets that are newer than those it has.
-    pub(super) fn set_buckets(&self, new: &Arc<Buckets>) {
-        self.buckets.rcu(|old| match old {
-            Some(old) if old.version() >= new.version() => Some(Arc::clone(old)),
-            _ => Some(Arc::clone(new)),
-        });
+    /// Takes buckets that are newer than those it has; whether they are.
+    pub(super) fn set_buckets(&self, new: &Arc<Buckets>) -> bool {
+        let newer = |old: &Option<Arc<Buckets>>| old.as_ref().is_none_or(|old| old.version() < new.version());
+        let before = self.buckets.rcu(|old| if newer(old) { Some(Arc::clone(new)) } else { old.clone() });
+        newer(&before)
     }
 }
 

@@ -6,7 +6,7 @@
 //!   expiry, buckets) in atomics; [`expiry`];
 //! * [`directory`]: lookups, [`Feedback`](crate::machine::report::Feedback), and sweeping;
 //! * `table`: both orders of the entries, and which region replaces which;
-//! * `peers`: a short list; `sorted`: the list underneath, cheap to copy with one change;
+//! * `sorted`: the list underneath, cheap to copy with one change;
 //! * [`buckets`]: finer ranges within a region;
 //! * [`loader`]: the service that finds at PD what the directory does not have.
 //!
@@ -25,7 +25,6 @@ pub mod buckets;
 pub mod directory;
 pub mod entry;
 pub mod loader;
-mod peers;
 mod sorted;
 mod table;
 #[cfg(test)]

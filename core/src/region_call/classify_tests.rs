@@ -122,6 +122,7 @@ fn row(verdict: &ReadVerdict) -> String {
         Feedback::Regions { new, .. } => format!("{} regions", new.len()),
         Feedback::Unreachable { store, .. } => format!("unreachable {store}"),
         Feedback::Loaded { .. } => "loaded".to_owned(),
+        other => format!("{other:?}"),
     };
     let reports: Vec<String> = verdict.verdict.reports.iter().map(report).collect();
     let reaction = match verdict.verdict.reaction {

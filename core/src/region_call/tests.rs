@@ -193,6 +193,7 @@ fn report_name(feedback: &Feedback) -> String {
         Feedback::Regions { new, .. } => format!("regions:{}", new.len()),
         Feedback::Unreachable { store, .. } => format!("unreachable:{store}"),
         Feedback::Loaded { .. } => "loaded".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the records of a trace to what the kernel takes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,7 +11,8 @@ use crate::backoff::{Allowance, Budget, Tuning};
 use crate::error::ServiceError;
 use crate::machine::{Answer, Completion, Fault, Interrupt, TransportClass, TransportFault};
 use crate::types::{
-    ClusterId, Instant, Key, KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId, Timestamp,
+    ClusterId, Engine, Instant, Key, KeyRange, Labels, Liveness, Located, Peer, PeerId, PeerRole, Presence,
+    RegionId, RegionVersion, Replicas, StoreId, StoreView, Timestamp,
 };
 
 pub(super) fn keys(all: &[Bytes]) -> Vec<Key> {
@@ -36,6 +38,47 @@ pub(super) fn region(region: Option<f::Region>) -> RegionVersion {
 
 pub(super) fn located(to: f::Located) -> Located {
     Located { region: region(to.region), peer: PeerId(to.peer), store: StoreId(to.store) }
+}
+
+pub(super) fn replicas(region: RegionVersion, known: &f::KnownReplicas) -> Replicas {
+    let peer = |peer: &f::Peer| Peer {
+        id: PeerId(peer.id),
+        store: StoreId(peer.store),
+        role: match peer.role {
+            0 => PeerRole::Voter,
+            2 => PeerRole::Witness,
+            _ => PeerRole::Learner,
+        },
+    };
+    Replicas { region, leader: PeerId(known.leader), peers: known.peers.iter().map(peer).collect() }
+}
+
+/// A number that is not known is read as the first: the machine then wants something else, and the difference is told.
+pub(super) fn store_view(view: f::StoreView) -> StoreView {
+    StoreView {
+        presence: match view.presence {
+            1 => Presence::Serving,
+            2 => Presence::Removed,
+            _ => Presence::Unknown,
+        },
+        engine: match view.engine {
+            1 => Engine::TiFlash,
+            2 => Engine::TiFlashCompute,
+            _ => Engine::TiKv,
+        },
+        liveness: match view.liveness {
+            1 => Liveness::Unreachable,
+            2 => Liveness::Unknown,
+            _ => Liveness::Reachable,
+        },
+        slow: view.slow,
+        busy: Duration::from_nanos(view.busy_ns),
+        safe_ts: Timestamp(view.safe_ts),
+    }
+}
+
+pub(super) fn labels(labels: &[f::Label]) -> Labels {
+    Labels::new(labels.iter().map(|label| (label.key.as_str(), label.value.as_str())))
 }
 
 pub(super) fn budget(budget: Option<&f::Budget>) -> Result<Budget, Unreadable> {

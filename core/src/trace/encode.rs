@@ -1,5 +1,7 @@
 //! From what the kernel has to the records of a trace.
 
+use std::time::Duration;
+
 use super::format as f;
 use super::tickets::{Kind, Tickets};
 use crate::backoff::{Allowance, Tuning};
@@ -8,7 +10,10 @@ use crate::machine::{
     Answer, Completion, Effect, Fault, Feedback, Interrupt, Place, Question, TransportClass, TransportFault,
     Why,
 };
-use crate::types::{Instant, KeyRange, Located, RegionInfo, RegionVersion};
+use crate::types::{
+    Engine, Instant, KeyRange, Labels, Liveness, Located, Peer, PeerRole, Presence, RegionInfo,
+    RegionVersion, Replicas, StoreId, StoreView,
+};
 
 pub(super) fn range(range: &KeyRange) -> f::Range {
     f::Range { start: range.start.0.clone(), end: range.end.0.clone() }
@@ -22,16 +27,61 @@ pub(super) fn located(to: Located) -> f::Located {
     f::Located { region: Some(region(to.region)), peer: to.peer.0, store: to.store.0 }
 }
 
-fn region_info(info: &RegionInfo) -> f::RegionInfo {
-    let peer = |peer: &crate::types::Peer| f::Peer {
+fn peer(peer: &Peer) -> f::Peer {
+    f::Peer {
         id: peer.id.0,
         store: peer.store.0,
         role: match peer.role {
-            crate::types::PeerRole::Voter => 0,
-            crate::types::PeerRole::Learner => 1,
-            crate::types::PeerRole::Witness => 2,
+            PeerRole::Voter => 0,
+            PeerRole::Learner => 1,
+            PeerRole::Witness => 2,
         },
-    };
+    }
+}
+
+pub(super) fn replicas(replicas: &Replicas) -> f::KnownReplicas {
+    let peers = replicas.peers.as_slice().iter().map(peer).collect();
+    f::KnownReplicas { leader: replicas.leader.0, peers }
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn store_view(view: StoreView) -> f::StoreView {
+    let StoreView { presence, engine, liveness, slow, busy, safe_ts } = view;
+    f::StoreView {
+        presence: match presence {
+            Presence::Unknown => 0,
+            Presence::Serving => 1,
+            Presence::Removed => 2,
+        },
+        engine: match engine {
+            Engine::TiKv => 0,
+            Engine::TiFlash => 1,
+            Engine::TiFlashCompute => 2,
+        },
+        liveness: match liveness {
+            Liveness::Reachable => 0,
+            Liveness::Unreachable => 1,
+            Liveness::Unknown => 2,
+        },
+        slow,
+        busy_ns: ns(busy),
+        safe_ts: safe_ts.0,
+    }
+}
+
+pub(super) fn labels(labels: &Labels) -> Vec<f::Label> {
+    let label = |(key, value): &(String, String)| f::Label { key: key.clone(), value: value.clone() };
+    labels.pairs().iter().map(label).collect()
+}
+
+fn told(store: StoreId, number: u64) -> f::StoreTold {
+    f::StoreTold { store: store.0, number }
+}
+
+fn region_info(info: &RegionInfo) -> f::RegionInfo {
     f::RegionInfo {
         region: Some(region(info.version)),
         range: Some(range(&info.range)),
@@ -58,6 +108,17 @@ pub(super) fn feedback(feedback: &Feedback) -> f::Feedback {
         }),
         Feedback::Unreachable { store, region: of } => {
             f::FeedbackKind::Unreachable(f::Unreachable { store: store.0, region: Some(region(*of)) })
+        }
+        Feedback::Buckets { region: of, buckets } => f::FeedbackKind::Buckets(f::Buckets {
+            region: Some(region(*of)),
+            version: buckets.version(),
+            keys: buckets.keys().iter().map(|key| key.0.clone()).collect(),
+        }),
+        Feedback::Busy { store, until } => f::FeedbackKind::Busy(told(*store, until.0)),
+        Feedback::Slow { store } => f::FeedbackKind::Slow(store.0),
+        Feedback::Took { store, time } => f::FeedbackKind::Took(told(*store, ns(*time))),
+        Feedback::Health { store, slow_score } => {
+            f::FeedbackKind::Health(told(*store, u64::from(*slow_score)))
         }
     };
     f::Feedback { feedback: Some(kind) }

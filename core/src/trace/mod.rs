@@ -74,14 +74,19 @@
 //! Transport 1 class (1 unreachable, 2 lost, 3 timed out, 4 rejected), 2 gRPC status, 3 detail
 //! ServiceError 1 kind (1 bad address, 2 no address, 3 PD unreachable, 4 other cluster, 5 PD's error, 6 no region, 7 no peer,
 //!           8 store removed, 9 corrupt, 10 TLS), 2 address, 3 text, 4 id, 5 found
-//! Fact      oneof: 1 Locate (1 key, 2 below, 3 answer Located), 2 Span (1 Region, 2 answer Range)
+//! Fact      oneof: 1 Locate (1 key, 2 below, 3 answer Located), 2 Span (1 Region, 2 answer Range),
+//!           3 Replicas (1 Region, 2 answer (1 leader, 2 repeated Peer)), 4 Store (1 store, 2 answer (1 presence: 0 unknown,
+//!           1 serving, 2 removed, 2 engine: 0 TiKV, 1 TiFlash, 2 TiFlash compute, 3 liveness: 0 reachable, 1 unreachable,
+//!           2 unknown, 4 slow, 5 busy_ns, 6 safe_ts)), 5 Labels (1 store, 2 repeated (1 key, 2 value))
 //! Effect    oneof: 1 Call, 2 Ask, 3 Timer, 4 spawn (Start), 5 report (Feedback), 6 cancel (ticket)
 //! Call      1 ticket, 2 Located, 3 retry, 4 max_execution_ms, 5 deadline_ns, 6 command (field number in
 //!           tikvpb.BatchCommandsRequest.Request), 7 body (the command's message), 8 profile (kvrpcpb.Context)
 //! Ask       1 ticket, 2 deadline_ns, oneof: 3 timestamp (bool), 4 Place, 5 Range; 6 limit
 //! Timer     1 ticket, 2 at_ns, 3 why (1 pause, 2 a lock's time to live, 3 heartbeat), 4 name
 //! Feedback  oneof: 1 leader is (1 Region, 2 peer, 3 store), 2 stale (1 Region, 2 why), 3 replaced (1 old Region,
-//!           2 repeated RegionInfo), 4 loaded (1 repeated RegionInfo, 2 expires_ns), 5 unreachable (1 store, 2 Region)
+//!           2 repeated RegionInfo), 4 loaded (1 repeated RegionInfo, 2 expires_ns), 5 unreachable (1 store, 2 Region),
+//!           6 buckets (1 Region, 2 version, 3 repeated keys), 7 busy, 8 slow (store), 9 took, 10 health; of 7, 9, 10: 1 store,
+//!           2 until when or how long in ns, or the score
 //!
 //! Region    1 id, 2 version, 3 conf_ver          Located  1 Region, 2 peer, 3 store
 //! Range     1 start, 2 end (empty: none)         Regions  1 repeated (1 Located, 2 Range)

@@ -14,7 +14,9 @@ use crate::client::Space;
 use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Op, TicketId};
 use crate::request::Command;
 use crate::start::{Ended, Settings, Start};
-use crate::types::{Instant, KeyRange, Located, RegionVersion, WallTime};
+use crate::types::{
+    Instant, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
+};
 
 /// What makes a step possible; the driver has told the operation's storage already.
 #[derive(Clone, Debug)]
@@ -256,6 +258,28 @@ impl Facts for Noted<'_> {
         let answer = self.facts.span(region);
         let range = answer.as_ref().map(encode::range);
         self.note(f::FactKind::Span(f::Span { region: Some(encode::region(region)), answer: range }));
+        answer
+    }
+
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        let answer = self.facts.replicas(region);
+        let replicas = answer.as_ref().map(encode::replicas);
+        self.note(f::FactKind::Replicas(f::Replicas {
+            region: Some(encode::region(region)),
+            answer: replicas,
+        }));
+        answer
+    }
+
+    fn store(&self, store: StoreId, now: Instant) -> StoreView {
+        let answer = self.facts.store(store, now);
+        self.note(f::FactKind::Store(f::Store { store: store.0, answer: Some(encode::store_view(answer)) }));
+        answer
+    }
+
+    fn labels(&self, store: StoreId) -> Labels {
+        let answer = self.facts.labels(store);
+        self.note(f::FactKind::Labels(f::Labels { store: store.0, labels: encode::labels(&answer) }));
         answer
     }
 

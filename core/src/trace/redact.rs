@@ -152,6 +152,8 @@ impl Walk {
                 f::FactKind::Span(span) => {
                     span.answer.iter_mut().for_each(|range| rewrite_range(range, with))
                 }
+                // No key in it.
+                f::FactKind::Replicas(_) | f::FactKind::Store(_) | f::FactKind::Labels(_) => {}
             }
         }
         for effect in step.effects.iter_mut().filter_map(|effect| effect.effect.as_mut()) {
@@ -212,7 +214,18 @@ fn rewrite_feedback(feedback: &mut f::Feedback, with: &mut dyn Rewrite) {
     let regions = match &mut feedback.feedback {
         Some(f::FeedbackKind::Replaced(replaced)) => &mut replaced.new,
         Some(f::FeedbackKind::Loaded(loaded)) => &mut loaded.regions,
-        Some(f::FeedbackKind::LeaderIs(_) | f::FeedbackKind::Stale(_) | f::FeedbackKind::Unreachable(_))
+        Some(f::FeedbackKind::Buckets(buckets)) => {
+            return buckets.keys.iter_mut().for_each(|key| rewrite_key(key, with));
+        }
+        Some(
+            f::FeedbackKind::LeaderIs(_)
+            | f::FeedbackKind::Stale(_)
+            | f::FeedbackKind::Unreachable(_)
+            | f::FeedbackKind::Busy(_)
+            | f::FeedbackKind::Slow(_)
+            | f::FeedbackKind::Took(_)
+            | f::FeedbackKind::Health(_),
+        )
         | None => {
             return;
         }

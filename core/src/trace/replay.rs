@@ -12,7 +12,9 @@ use super::tickets::Tickets;
 use super::{decode, encode, start};
 use crate::machine::{Cx, Facts, Feedback, Machine, Op};
 use crate::start::{AnyMachine, Ended, Operation, Outcome, Settings};
-use crate::types::{Instant, KeyRange, Located, RegionVersion, WallTime};
+use crate::types::{
+    Instant, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
+};
 
 /// The longest side of a difference in its text.
 const SHOWN: usize = 600;
@@ -373,7 +375,7 @@ impl Recorded<'_> {
             f::FactKind::Locate(locate) if locate.key == question.key && locate.below == below => {
                 Some(locate.answer.map(decode::located))
             }
-            f::FactKind::Locate(_) | f::FactKind::Span(_) => None,
+            _ => None,
         })
     }
 
@@ -412,8 +414,38 @@ impl Facts for Recorded<'_> {
             f::FactKind::Span(span) if span.region == question.region => {
                 Some(span.answer.as_ref().map(|range| decode::key_range(Some(range))))
             }
-            f::FactKind::Locate(_) | f::FactKind::Span(_) => None,
+            _ => None,
         })
+    }
+
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        let question = f::Replicas { region: Some(encode::region(region)), answer: None };
+        self.next(&question, |fact| match fact {
+            f::FactKind::Replicas(known) if known.region == question.region => {
+                Some(known.answer.as_ref().map(|answer| decode::replicas(region, answer)))
+            }
+            _ => None,
+        })
+    }
+
+    fn store(&self, store: StoreId, _: Instant) -> StoreView {
+        let question = f::Store { store: store.0, answer: None };
+        let answer = self.next(question, |fact| match fact {
+            f::FactKind::Store(known) if known.store == store.0 => {
+                Some(Some(decode::store_view(known.answer.unwrap_or_default())))
+            }
+            _ => None,
+        });
+        answer.unwrap_or_default()
+    }
+
+    fn labels(&self, store: StoreId) -> Labels {
+        let question = f::Labels { store: store.0, labels: Vec::new() };
+        let answer = self.next(&question, |fact| match fact {
+            f::FactKind::Labels(known) if known.store == store.0 => Some(Some(decode::labels(&known.labels))),
+            _ => None,
+        });
+        answer.unwrap_or_default()
     }
 
     fn report(&self, _: &Feedback, _: Instant) {

@@ -2,14 +2,18 @@
 //!
 //! Plain values without behaviour of the protocol. [`key`] holds keys, ranges and how a key is shown in
 //! an error; [`ids`] the cluster's names for regions, stores and peers; [`time`] instants of the client's
-//! own clock and timestamps of PD; [`region`] what is told of a region.
+//! own clock and timestamps of PD; [`region`] what is told of a region, [`peers`] of its replicas, [`store`] of a store.
 
 pub mod ids;
 pub mod key;
+pub mod peers;
 pub mod region;
+pub mod store;
 pub mod time;
 
 pub use ids::{ClusterId, Located, PeerId, RegionId, RegionVersion, StoreId};
 pub use key::{Key, KeyRange, KvPair, ShownKey, Value};
+pub use peers::{Peers, Replicas};
 pub use region::{Peer, PeerRole, RegionInfo};
+pub use store::{Engine, Labels, Liveness, Presence, StoreView};
 pub use time::{Instant, Timestamp, WallTime};

@@ -46,16 +46,17 @@ fn buckets_are_kept_unless_newer_ones_come() {
 #[test]
 fn a_store_replaces_older_buckets_of_just_this_version() {
     let directory = directory([region(1, 2, "", "m")]);
+    let tell = |region, buckets| directory.apply(&Feedback::Buckets { region, buckets }, T0);
     let table = [(version(1, 1, 1), 9, None), (version(1, 2, 1), 3, Some(3))];
     for (region, new, now) in table {
-        directory.set_buckets(region, &buckets(new, &["", "x"]));
+        tell(region, buckets(new, &["", "x"]));
         assert_eq!(known(&directory, "a"), now);
     }
     for (new, now) in [(3, 3), (2, 3), (4, 4)] {
-        directory.set_buckets(version(1, 2, 1), &buckets(new, &["", "x"]));
+        tell(version(1, 2, 1), buckets(new, &["", "x"]));
         assert_eq!(known(&directory, "a"), Some(now));
     }
-    directory.set_buckets(version(1, 2, 1), &buckets(4, &["", "other"]));
+    tell(version(1, 2, 1), buckets(4, &["", "other"]));
     let kept = directory.region(b"a", T0).unwrap().buckets();
     assert_eq!(kept, Some(buckets(4, &["", "x"])), "of one version the first are kept");
 }

@@ -10,11 +10,12 @@ mod values;
 pub use start::{Cleaning, Operation, Own, Start, Verdict, Write, WriteKind};
 pub use step::{
     Ask, Call, Completed, Completion, Effect, EffectKind, Fact, FactKind, Fault, FaultKind, Interrupt,
-    Locate, Question, Service, ServiceError, Span, Timer, Transport, TransportClass, Why,
+    KnownReplicas, Label, Labels, Locate, Question, Replicas, Service, ServiceError, Span, Store, StoreView,
+    Timer, Transport, TransportClass, Why,
 };
 pub use values::{
-    Feedback, FeedbackKind, LeaderIs, Loaded, Located, Peer, Place, PlaceKind, Range, Region, RegionInfo,
-    Regions, Replaced, Spanned, Stale, Unreachable,
+    Buckets, Feedback, FeedbackKind, LeaderIs, Loaded, Located, Peer, Place, PlaceKind, Range, Region,
+    RegionInfo, Regions, Replaced, Spanned, Stale, StoreTold, Unreachable,
 };
 
 /// One record of a trace.

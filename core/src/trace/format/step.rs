@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Feedback, Located, Place, Range, Region, Regions, Start};
+use super::{Feedback, Located, Peer, Place, Range, Region, Regions, Start};
 
 /// Something that an operation waited for.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -178,7 +178,7 @@ pub enum Service {
 #[non_exhaustive]
 pub struct Fact {
     /// What.
-    #[prost(oneof = "FactKind", tags = "1, 2")]
+    #[prost(oneof = "FactKind", tags = "1, 2, 3, 4, 5")]
     pub fact: Option<FactKind>,
 }
 
@@ -192,6 +192,15 @@ pub enum FactKind {
     /// The keys of a region.
     #[prost(message, tag = "2")]
     Span(Span),
+    /// The replicas of a region.
+    #[prost(message, tag = "3")]
+    Replicas(Replicas),
+    /// What is known of a store.
+    #[prost(message, tag = "4")]
+    Store(Store),
+    /// The labels of a store.
+    #[prost(message, tag = "5")]
+    Labels(Labels),
 }
 
 /// Where a request for a key goes.
@@ -219,6 +228,90 @@ pub struct Span {
     /// The answer; none: not known.
     #[prost(message, optional, tag = "2")]
     pub answer: Option<Range>,
+}
+
+/// The replicas of a region.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Replicas {
+    /// The region.
+    #[prost(message, optional, tag = "1")]
+    pub region: Option<Region>,
+    /// The answer; none: not known.
+    #[prost(message, optional, tag = "2")]
+    pub answer: Option<KnownReplicas>,
+}
+
+/// Replicas that are known.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct KnownReplicas {
+    /// The peer that leads.
+    #[prost(uint64, tag = "1")]
+    pub leader: u64,
+    /// All that can be talked to.
+    #[prost(message, repeated, tag = "2")]
+    pub peers: Vec<Peer>,
+}
+
+/// What is known of a store.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[non_exhaustive]
+pub struct Store {
+    /// The store.
+    #[prost(uint64, tag = "1")]
+    pub store: u64,
+    /// The answer.
+    #[prost(message, optional, tag = "2")]
+    pub answer: Option<StoreView>,
+}
+
+/// A store as choosing a replica sees it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[non_exhaustive]
+pub struct StoreView {
+    /// 0 unknown, 1 serving, 2 removed.
+    #[prost(uint32, tag = "1")]
+    pub presence: u32,
+    /// 0 TiKV, 1 TiFlash, 2 TiFlash compute.
+    #[prost(uint32, tag = "2")]
+    pub engine: u32,
+    /// 0 reachable, 1 unreachable, 2 unknown.
+    #[prost(uint32, tag = "3")]
+    pub liveness: u32,
+    /// Whether it is slow.
+    #[prost(bool, tag = "4")]
+    pub slow: bool,
+    /// How long a read would wait there, in ns.
+    #[prost(uint64, tag = "5")]
+    pub busy_ns: u64,
+    /// Up to which timestamp every read sees all data; 0: not known.
+    #[prost(uint64, tag = "6")]
+    pub safe_ts: u64,
+}
+
+/// The labels of a store.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Labels {
+    /// The store.
+    #[prost(uint64, tag = "1")]
+    pub store: u64,
+    /// The answer.
+    #[prost(message, repeated, tag = "2")]
+    pub labels: Vec<Label>,
+}
+
+/// A label of a store.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[non_exhaustive]
+pub struct Label {
+    /// Its key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Its value.
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// Something that is to be done.

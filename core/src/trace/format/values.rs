@@ -127,7 +127,7 @@ pub enum PlaceKind {
 #[non_exhaustive]
 pub struct Feedback {
     /// What.
-    #[prost(oneof = "FeedbackKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "FeedbackKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub feedback: Option<FeedbackKind>,
 }
 
@@ -150,6 +150,48 @@ pub enum FeedbackKind {
     /// A store could not be reached.
     #[prost(message, tag = "5")]
     Unreachable(Unreachable),
+    /// A store named the buckets of a region.
+    #[prost(message, tag = "6")]
+    Buckets(Buckets),
+    /// A store is too busy.
+    #[prost(message, tag = "7")]
+    Busy(StoreTold),
+    /// This store is slow.
+    #[prost(uint64, tag = "8")]
+    Slow(u64),
+    /// How long a read took, in ns.
+    #[prost(message, tag = "9")]
+    Took(StoreTold),
+    /// How slow a store says it is.
+    #[prost(message, tag = "10")]
+    Health(StoreTold),
+}
+
+/// A number of a store.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[non_exhaustive]
+pub struct StoreTold {
+    /// The store.
+    #[prost(uint64, tag = "1")]
+    pub store: u64,
+    /// The number: until when it is busy or how long it took, in ns, or its score.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+}
+
+/// The buckets of a region.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Buckets {
+    /// The region.
+    #[prost(message, optional, tag = "1")]
+    pub region: Option<Region>,
+    /// Their version.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// Their bounds.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub keys: Vec<Bytes>,
 }
 
 /// A store named the leader.
