@@ -95,6 +95,8 @@ fn programs(plan: &Plan, recorder: &mut Recorder) -> Result<(Programs, Option<Pr
         match build::program(who) {
             Ok(program) => drop(programs.insert(who, program)),
             Err(why) => {
+                // Now, not only below the table: a long run without a peer may not be what is wanted.
+                say_error(&format!("left out: {}: {why}", who.name()));
                 recorder.add(Line::LeftOut { client: who.name().into(), why })?;
             }
         }
