@@ -59,6 +59,19 @@ fn refusal(text: &str) -> Option<Refusal> {
         ("proposal-in-merging-mode", None) => Refusal::ProposalInMergingMode,
         ("disk-full", None) => Refusal::DiskFull,
         ("undetermined-result", None) => Refusal::UndeterminedResult,
+        ("key-not-in-region", None) => Refusal::KeyNotInRegion,
+        ("mismatch-peer-id", None) => Refusal::MismatchPeerId,
+        ("raft-entry-too-large", Some(bytes)) => Refusal::RaftEntryTooLarge { entry_size: number(bytes)? },
+        ("region-not-initialized", None) => Refusal::RegionNotInitialized,
+        ("is-witness", None) => Refusal::IsWitness,
+        ("recovery-in-progress", None) => Refusal::RecoveryInProgress,
+        ("flashback-in-progress", Some(ts)) => Refusal::FlashbackInProgress { start_ts: number(ts)? },
+        ("flashback-not-prepared", None) => Refusal::FlashbackNotPrepared,
+        ("bucket-version-not-match", Some(version)) => {
+            Refusal::BucketVersionNotMatch { version: number(version)? }
+        }
+        // Words of several words have `_` for a space.
+        ("message", Some(words)) => Refusal::Message(words.replace('_', " ")),
         _ => return None,
     })
 }

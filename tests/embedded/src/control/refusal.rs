@@ -1,9 +1,11 @@
 //! Region errors to order: named here, filled in from the region that the refused call names.
 
+use bytes::Bytes;
 use tikv_proto::errorpb;
 
-use crate::model::pd::{wire_peer, wire_region};
-use crate::model::region::{Region, Topology};
+use crate::model::pd::wire_region;
+use crate::model::region::{Peer, Region, Topology};
+use crate::model::region_error as told;
 
 /// A region error that an action answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub enum Refusal {
     EpochNotMatchUnknown,
     /// The store does not have the region.
     RegionNotFound,
+    /// The key is none of the region; no key is named.
+    KeyNotInRegion,
     /// The store has too much to do.
     ServerIsBusy {
         /// Why: clients treat some words in a way of their own.
@@ -34,6 +38,13 @@ pub enum Refusal {
     StaleCommand,
     /// The request was meant for another store.
     StoreNotMatch,
+    /// The peer has been replaced by another one.
+    MismatchPeerId,
+    /// The write is too long for the region's log.
+    RaftEntryTooLarge {
+        /// How long, in bytes.
+        entry_size: u64,
+    },
     /// The leader does not know yet how high timestamps have come.
     MaxTimestampNotSynced,
     /// A follower cannot read yet.
@@ -45,10 +56,30 @@ pub enum Refusal {
     },
     /// The region is being merged.
     ProposalInMergingMode,
+    /// The replica has no data yet.
+    RegionNotInitialized,
+    /// The replica keeps no data.
+    IsWitness,
     /// The disk is full.
     DiskFull,
+    /// The region is being recovered without its majority.
+    RecoveryInProgress,
+    /// The region is being taken back to an older version.
+    FlashbackInProgress {
+        /// When that began.
+        start_ts: u64,
+    },
+    /// A flashback was not announced.
+    FlashbackNotPrepared,
+    /// The buckets of the region have changed; the answer has one, the whole region.
+    BucketVersionNotMatch {
+        /// The version that they have now.
+        version: u64,
+    },
     /// The request was executed, or not: the store cannot tell.
     UndeterminedResult,
+    /// An error without a variant, only these words: `TiKV is Closing`, `Deadline is exceeded`.
+    Message(String),
     /// Exactly this error.
     Exactly(Box<errorpb::Error>),
 }
@@ -63,64 +94,71 @@ impl Refusal {
     /// The error, for a call to `store` that names region `region_id`.
     #[must_use]
     pub fn error(&self, topology: &Topology, store: u64, region_id: u64) -> errorpb::Error {
-        let mut error =
-            errorpb::Error { message: "ordered by a fault rule".to_owned(), ..Default::default() };
+        let ordered =
+            || errorpb::Error { message: "ordered by a fault rule".to_owned(), ..Default::default() };
         let region = topology.region(region_id);
-        match self {
-            Self::NotLeader { leader } => error.not_leader = Some(not_leader(region, region_id, *leader)),
+        let peer_id = region.and_then(|region| region.peer_on(store)).map_or(0, |peer| peer.id);
+        let error = match self {
+            Self::NotLeader { leader } => {
+                let named = |peer: &Peer| Some(peer.store) == *leader;
+                let peer = region.and_then(|region| region.peers.iter().copied().find(named));
+                told::not_leader_but(region_id, peer)
+            }
             Self::EpochNotMatch { siblings } => {
-                let told = region.map(|region| topology.epoch_siblings(region, *siblings).map(wire_region));
-                let current_regions = told.map(Iterator::collect).unwrap_or_default();
-                error.epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
+                let regions =
+                    region.map(|region| topology.epoch_siblings(region, *siblings).map(wire_region));
+                let current_regions = regions.map(Iterator::collect).unwrap_or_default();
+                let epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
+                Box::new(errorpb::Error { epoch_not_match, ..ordered() })
             }
-            Self::EpochNotMatchUnknown => error.epoch_not_match = Some(errorpb::EpochNotMatch::default()),
-            Self::RegionNotFound => {
-                error.message = format!("region {region_id} is missing");
-                error.region_not_found = Some(errorpb::RegionNotFound { region_id });
+            Self::EpochNotMatchUnknown => {
+                let epoch_not_match = Some(errorpb::EpochNotMatch::default());
+                Box::new(errorpb::Error { epoch_not_match, ..ordered() })
             }
+            Self::RegionNotFound => told::region_not_found(region_id),
+            Self::KeyNotInRegion => match region {
+                Some(region) => told::key_not_in_region(&Bytes::new(), region),
+                None => told::region_not_found(region_id),
+            },
             Self::ServerIsBusy { reason, estimated_wait_ms } => {
-                error.server_is_busy = Some(errorpb::ServerIsBusy {
-                    reason: reason.clone(),
-                    estimated_wait_ms: *estimated_wait_ms,
-                    ..Default::default()
-                });
+                let (reason, estimated_wait_ms) = (reason.clone(), *estimated_wait_ms);
+                let busy = errorpb::ServerIsBusy { reason, estimated_wait_ms, ..Default::default() };
+                Box::new(errorpb::Error { server_is_busy: Some(busy), ..ordered() })
             }
-            Self::StaleCommand => error.stale_command = Some(errorpb::StaleCommand::default()),
-            Self::StoreNotMatch => {
-                let other = errorpb::StoreNotMatch { request_store_id: store, actual_store_id: 0 };
-                error.store_not_match = Some(other);
-            }
-            Self::MaxTimestampNotSynced => {
-                error.max_timestamp_not_synced = Some(errorpb::MaxTimestampNotSynced::default());
-            }
+            Self::StaleCommand => told::stale_command(),
+            Self::StoreNotMatch => told::store_not_match(store, 0),
+            Self::MismatchPeerId => told::mismatch_peer_id(peer_id, peer_id + 1),
+            Self::RaftEntryTooLarge { entry_size } => told::raft_entry_too_large(region_id, *entry_size),
+            Self::MaxTimestampNotSynced => told::max_timestamp_not_synced(region_id),
             Self::ReadIndexNotReady => {
                 let reason = "can not read index due to merge".to_owned();
-                error.read_index_not_ready = Some(errorpb::ReadIndexNotReady { reason, region_id });
+                let not_ready = errorpb::ReadIndexNotReady { reason, region_id };
+                Box::new(errorpb::Error { read_index_not_ready: Some(not_ready), ..ordered() })
             }
-            Self::DataIsNotReady { safe_ts } => {
-                let peer_id = region.and_then(|region| region.peer_on(store)).map_or(0, |peer| peer.id);
-                let safe_ts = *safe_ts;
-                error.data_is_not_ready = Some(errorpb::DataIsNotReady { region_id, peer_id, safe_ts });
-            }
+            Self::DataIsNotReady { safe_ts } => told::data_is_not_ready(region_id, peer_id, *safe_ts),
             Self::ProposalInMergingMode => {
-                error.proposal_in_merging_mode = Some(errorpb::ProposalInMergingMode { region_id });
+                let merging = errorpb::ProposalInMergingMode { region_id };
+                Box::new(errorpb::Error { proposal_in_merging_mode: Some(merging), ..ordered() })
             }
-            Self::DiskFull => {
-                let reason = "disk full".to_owned();
-                error.disk_full = Some(errorpb::DiskFull { store_id: vec![store], reason });
+            Self::RegionNotInitialized => told::region_not_initialized(region_id),
+            Self::IsWitness => told::is_witness(region_id),
+            Self::DiskFull => told::disk_full(store, "disk full".to_owned()),
+            Self::RecoveryInProgress => told::recovery_in_progress(region_id),
+            Self::FlashbackInProgress { start_ts } => told::flashback_in_progress(region_id, *start_ts),
+            Self::FlashbackNotPrepared => told::flashback_not_prepared(region_id),
+            Self::BucketVersionNotMatch { version } => {
+                let bounds = |region: &Region| vec![region.start.clone(), region.end.clone()];
+                told::bucket_version_not_match(*version, region.map(bounds).unwrap_or_default())
             }
             Self::UndeterminedResult => {
-                error.undetermined_result = Some(errorpb::UndeterminedResult::default());
+                let undetermined = Some(errorpb::UndeterminedResult::default());
+                Box::new(errorpb::Error { undetermined_result: undetermined, ..ordered() })
             }
-            Self::Exactly(exact) => error = errorpb::Error::clone(exact),
-        }
-        error
+            Self::Message(words) => told::bare(words.clone()),
+            Self::Exactly(exact) => exact.clone(),
+        };
+        *error
     }
-}
-
-fn not_leader(region: Option<&Region>, region_id: u64, leader: Option<u64>) -> errorpb::NotLeader {
-    let peer = leader.and_then(|store| region?.peer_on(store));
-    errorpb::NotLeader { region_id, leader: peer.as_ref().map(wire_peer) }
 }
 
 #[cfg(test)]

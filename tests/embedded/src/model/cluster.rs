@@ -18,8 +18,9 @@ pub use super::health::{HEALTH_CHECK, HEALTH_PATH};
 use super::health::{Health, health_check};
 use super::pd::{self, Asked, Pd, Watch};
 use super::region::{StoreState, Topology};
+use super::region_error::raft_entry_too_large;
 use super::status::{Code, Status};
-use super::store::{Api, Engine, Outcome, WaitId, admit_write, raft_entry_too_large};
+use super::store::{Api, Engine, Outcome, WaitId, admit_write};
 use crate::control::{Action, CallFacts, Faults, Node, Rule, RuleId};
 
 /// A call to one of the cluster's servers.

@@ -7,7 +7,8 @@
 //! * [`layout`]: the regions that a cluster starts with.
 //! * [`key`]: the memory-comparable form of keys, in which region bounds of transactional data stand.
 //! * [`region`]: [`Topology`], the stores and regions with their epochs, peers and leaders. The only truth
-//!   about who serves which key: the stores check requests against it, PD describes it.
+//!   about who serves which key: the stores check requests against it, PD describes it. `region_error`: how a store
+//!   says that it does not serve.
 //! * [`cluster`]: [`Cluster`], all of it behind one door, with the faults that a test orders.
 //! * [`conditions`]: what a test has made of stores and replicas.
 //! * [`command`]: what a store is asked and answers, in a batch or alone. [`frame`]: a batch of them as bytes.
@@ -25,6 +26,7 @@ pub mod key;
 pub mod layout;
 pub mod pd;
 pub mod region;
+pub(crate) mod region_error;
 pub mod split;
 pub mod status;
 pub mod store;

@@ -10,7 +10,8 @@ use super::command::{SplitAnswer, SplitRequest};
 use super::key;
 use super::pd::wire_region;
 use super::region::{Topology, TopologyError};
-use super::store::{admit_write, bare, key_not_in_region};
+use super::region_error::{bare, key_not_in_region};
+use super::store::admit_write;
 
 /// Splits the region that `ask` names, if `store` leads it.
 pub(super) fn split(topology: &mut Topology, store: u64, ask: &SplitRequest) -> SplitAnswer {

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::{Context, DiskFullOpt};
 use tikv_proto::{errorpb, metapb};
 
-use super::error::{Hex, OutOfRegion, TxnError};
+use super::error::{OutOfRegion, TxnError};
 use super::{Engine, Place};
-use crate::model::pd::{wire_peer, wire_region};
+use crate::model::pd::wire_region;
+use crate::model::region_error::*;
 use crate::model::{Disk, Peer, PeerRole, Region, Topology};
 
 /// What a request does with the region.
@@ -86,6 +87,10 @@ pub(super) fn admit<'a>(
     if !access.reads() {
         check_disk(conditions.disk(store), store, context, access)?;
     }
+    // TiKV: raftstore/src/store/peer.rs: read_index, of a follower that knows no leader to ask.
+    if !leads && !context.stale_read && region.leader.is_none() {
+        return Err(not_leader(region));
+    }
     Ok(Admitted { region, peer, leads })
 }
 
@@ -145,11 +150,7 @@ fn check_disk(disk: Disk, store: u64, context: &Context, access: Access) -> Resu
         return Ok(());
     }
     let reason = format!("propose failed: tikv disk full, cmd diskFullOpt={:?}", context.disk_full_opt());
-    Err(Box::new(errorpb::Error {
-        message: format!("store ids [{store}], errmsg {reason}"),
-        disk_full: Some(errorpb::DiskFull { store_id: vec![store], reason }),
-        ..Default::default()
-    }))
+    Err(disk_full(store, reason))
 }
 
 /// [`admit`] for a split, which is no business of the engine.
@@ -223,140 +224,4 @@ fn check_epoch(
     let current_regions = topology.epoch_siblings(region, behind).map(wire_region).collect();
     let epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
     Err(Box::new(errorpb::Error { message, epoch_not_match, ..Default::default() }))
-}
-
-/// An error without a variant: clients see only the text.
-pub(in crate::model) fn bare(message: String) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error { message, ..Default::default() })
-}
-
-fn store_not_match(request_store_id: u64, actual_store_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("to store id {request_store_id}, mine {actual_store_id}"),
-        store_not_match: Some(errorpb::StoreNotMatch { request_store_id, actual_store_id }),
-        ..Default::default()
-    })
-}
-
-fn region_not_found(region_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("region {region_id} is missing"),
-        region_not_found: Some(errorpb::RegionNotFound { region_id }),
-        ..Default::default()
-    })
-}
-
-fn mismatch_peer_id(request_peer_id: u64, store_peer_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("mismatch peer id {request_peer_id} != {store_peer_id}"),
-        mismatch_peer_id: Some(errorpb::MismatchPeerId { request_peer_id, store_peer_id }),
-        ..Default::default()
-    })
-}
-
-fn not_leader(region: &Region) -> Box<errorpb::Error> {
-    let leader = region.leader_peer();
-    let named = leader
-        .map_or_else(|| "None".to_owned(), |peer| format!("Some(id: {} store_id: {})", peer.id, peer.store));
-    let region_id = region.id;
-    Box::new(errorpb::Error {
-        message: format!("peer is not leader for region {region_id}, leader may {named}"),
-        not_leader: Some(errorpb::NotLeader { region_id, leader: leader.as_ref().map(wire_peer) }),
-        ..Default::default()
-    })
-}
-
-fn is_witness(region_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("peer is a witness of region {region_id}"),
-        is_witness: Some(errorpb::IsWitness { region_id }),
-        ..Default::default()
-    })
-}
-
-fn recovery_in_progress(region_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("region {region_id} is in the recovery progress"),
-        recovery_in_progress: Some(errorpb::RecoveryInProgress { region_id }),
-        ..Default::default()
-    })
-}
-
-fn region_not_initialized(region_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("region {region_id} not initialized yet"),
-        region_not_initialized: Some(errorpb::RegionNotInitialized { region_id }),
-        ..Default::default()
-    })
-}
-
-pub(super) fn flashback_not_prepared(region_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("region {region_id} not prepared the flashback"),
-        flashback_not_prepared: Some(errorpb::FlashbackNotPrepared { region_id }),
-        ..Default::default()
-    })
-}
-
-fn flashback_in_progress(region_id: u64, flashback_start_ts: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!(
-            "region {region_id} is in the flashback progress with start_ts {flashback_start_ts}"
-        ),
-        flashback_in_progress: Some(errorpb::FlashbackInProgress { region_id, flashback_start_ts }),
-        ..Default::default()
-    })
-}
-
-/// The leader does not know yet how high timestamps have come.
-pub(super) fn max_timestamp_not_synced(region_id: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("max timestamp of region {region_id} is not synced"),
-        max_timestamp_not_synced: Some(errorpb::MaxTimestampNotSynced {}),
-        ..Default::default()
-    })
-}
-
-/// A write that is longer than an entry of the log may be.
-pub(in crate::model) fn raft_entry_too_large(region_id: u64, entry_size: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("raft entry is too large, region {region_id}, entry size {entry_size}"),
-        raft_entry_too_large: Some(errorpb::RaftEntryTooLarge { region_id, entry_size }),
-        ..Default::default()
-    })
-}
-
-fn stale_command() -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: "stale command".to_owned(),
-        stale_command: Some(errorpb::StaleCommand {}),
-        ..Default::default()
-    })
-}
-
-/// A follower whose safe timestamp lies below what a stale read asks for.
-pub(super) fn data_is_not_ready(region_id: u64, peer_id: u64, safe_ts: u64) -> Box<errorpb::Error> {
-    Box::new(errorpb::Error {
-        message: format!("peer {peer_id} is not ready, safe_ts {safe_ts}, region {region_id}"),
-        data_is_not_ready: Some(errorpb::DataIsNotReady { region_id, peer_id, safe_ts }),
-        ..Default::default()
-    })
-}
-
-pub(in crate::model) fn key_not_in_region(key: &Bytes, region: &Region) -> Box<errorpb::Error> {
-    let (start, end) = (Hex(&region.start), Hex(&region.end));
-    Box::new(errorpb::Error {
-        message: format!(
-            "key {} is not in region key range [{start}, {end}) for region {}",
-            Hex(key),
-            region.id
-        ),
-        key_not_in_region: Some(errorpb::KeyNotInRegion {
-            key: key.clone(),
-            region_id: region.id,
-            start_key: region.start.clone(),
-            end_key: region.end.clone(),
-        }),
-        ..Default::default()
-    })
 }

@@ -176,7 +176,7 @@ impl fmt::Display for OutOfRegion {
 }
 
 /// Bytes as TiKV logs keys.
-pub(super) struct Hex<'a>(pub(super) &'a [u8]);
+pub(in crate::model) struct Hex<'a>(pub(in crate::model) &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, flashback_not_prepared};
+use super::admission::{Access, Admitted};
 use super::answer::Failure;
 use super::columns::Columns;
 use super::error::TxnError;
@@ -16,6 +16,7 @@ use super::locks::{KeyLock, Lock, LockKind};
 use super::records::{Write, WriteKind};
 use super::txn::{Rollback, Txn};
 use super::{Engine, Place};
+use crate::model::region_error::flashback_not_prepared;
 
 impl Engine {
     pub(super) fn prepare_flashback(

@@ -65,10 +65,11 @@ use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb::*;
 use tikv_proto::tikvpb::{batch_commands_request::request, batch_commands_response::response};
 
-pub(super) use self::admission::{admit_write, bare, key_not_in_region, raft_entry_too_large};
+pub(super) use self::admission::admit_write;
 use self::answer::Answer;
 pub use self::api::Api;
 use self::columns::Columns;
+pub(super) use self::error::Hex;
 pub use self::look::{LockRow, RowKind, WriteRow};
 use self::txn::Effects;
 use self::waits::LockWaits;

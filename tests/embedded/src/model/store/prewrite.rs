@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::prewrite_request::PessimisticAction;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, max_timestamp_not_synced};
+use super::admission::{Access, Admitted};
 use super::answer::Failure;
 use super::constraint::{Standing, check_mutation};
 use super::error::TxnError;
@@ -23,6 +23,7 @@ use super::records::{SHORT_VALUE_MAX, Write};
 use super::txn::{Effects, Txn};
 use super::wish::{Change, TxnKind, Wish};
 use super::{Engine, Place};
+use crate::model::region_error::max_timestamp_not_synced;
 
 /// More optimistic mutations than this are first looked at together: a range in which nothing was ever written has
 /// nothing to check.

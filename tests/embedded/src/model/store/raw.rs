@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, max_timestamp_not_synced};
+use super::admission::{Access, Admitted};
 use super::answer::{Failure, failed_pair};
 use super::api::Api;
 use super::columns::Column;
 use super::error::{MAX_KEY_SIZE, TxnError};
 use super::{Engine, Place};
 use crate::model::Now;
+use crate::model::region_error::max_timestamp_not_synced;
 
 impl Engine {
     pub(super) fn raw_get(&self, at: Place<'_>, request: RawGetRequest) -> Result<RawGetResponse, Failure> {

@@ -6,13 +6,14 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, bare};
+use super::admission::{Access, Admitted};
 use super::answer::Failure;
 use super::columns::Column;
 use super::crc64::crc64;
 use super::error::TxnError;
 use super::raw::check_size;
 use super::{Engine, Place};
+use crate::model::region_error::bare;
 
 /// How a scan goes over its range.
 #[derive(Clone, Copy, Debug)]

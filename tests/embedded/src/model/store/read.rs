@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tikv_proto::kvrpcpb::write_conflict::Reason;
 use tikv_proto::kvrpcpb::*;
 
-use super::admission::{Access, Admitted, data_is_not_ready};
+use super::admission::{Access, Admitted};
 use super::answer::{Failure, failed_pair};
 use super::columns::Columns;
 use super::details::Reading;
@@ -17,6 +17,7 @@ use super::key::{EncodedKey, encoded_bound};
 use super::locks::{Lock, LockKind};
 use super::mvcc::Version;
 use super::{Engine, Place};
+use crate::model::region_error::data_is_not_ready;
 
 /// What a reader sees of the columns.
 #[derive(Debug)]
