@@ -1,6 +1,5 @@
 //! Time and sockets, by `async-io`: any executor can poll them.
 
-use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,12 +7,14 @@ use std::time::Duration;
 
 use smol::{Async, Timer};
 use tikv_client_core::client::{BoxFuture, Channel, ConnectOptions, Runtime};
+#[cfg(feature = "__tls")]
+use tikv_client_core::config;
 use tikv_client_core::config::Security;
 use tikv_client_core::machine::{Address, TransportFault};
 use tikv_client_core::types::Instant;
-#[cfg(feature = "__tls")]
-use tikv_client_runtime::Tls;
 use tikv_client_runtime::{Carrier, DialError, TlsError};
+#[cfg(feature = "__tls")]
+use tikv_client_runtime::{Prepared, Tls};
 
 use crate::socket::Socket;
 
@@ -57,22 +58,28 @@ impl Host {
         to: Address,
         options: ConnectOptions,
     ) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>> {
-        let dial = self.clone().dial(Arc::clone(&to), options.security.clone());
+        let dial = self.clone().dial(Arc::clone(&runtime), Arc::clone(&to), options.security.clone());
         Box::pin(async move {
             let channel = tikv_client_runtime::connect(runtime, to, options, dial).await?;
             Ok(Box::new(channel) as Box<dyn Channel>)
         })
     }
 
-    async fn dial(self, to: Address, security: Security) -> Result<Pin<Box<dyn Carrier>>, DialError> {
-        let socket = connect_to_any(&to).await?;
+    async fn dial(
+        self,
+        runtime: Arc<dyn Runtime>,
+        to: Address,
+        security: Security,
+    ) -> Result<Pin<Box<dyn Carrier>>, DialError> {
+        let addresses = smol::net::resolve(&*to).await?;
+        let socket = tikv_client_runtime::first_of(&*runtime, addresses, Async::<TcpStream>::connect).await?;
         // Frames are written whole, and an answer is waited for: there is nothing to gather.
         socket.get_ref().set_nodelay(true)?;
         match security {
             Security::Plain => Ok(Box::pin(Socket(socket))),
             #[cfg(feature = "__tls")]
             Security::Tls(wanted) => {
-                let (config, name) = self.tls.prepare(&to, &wanted)?;
+                let (config, name) = self.prepare(to, wanted).await?;
                 let secured = futures_rustls::TlsConnector::from(config).connect(name, socket).await;
                 Ok(Box::pin(Socket(secured.map_err(TlsError::Handshake)?)))
             }
@@ -83,14 +90,14 @@ impl Host {
     }
 }
 
-/// A socket to the first of the host's addresses that takes one.
-async fn connect_to_any(to: &str) -> io::Result<Async<TcpStream>> {
-    let mut last = None;
-    for address in smol::net::resolve(to).await? {
-        match Async::<TcpStream>::connect(address).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = Some(error),
+#[cfg(feature = "__tls")]
+impl Host {
+    /// Reads certificates that are in files where that may block.
+    async fn prepare(&self, to: Address, wanted: config::Tls) -> Result<Prepared, DialError> {
+        if !Tls::blocks(&wanted) {
+            return Ok(self.tls.prepare(&to, &wanted)?);
         }
+        let tls = Arc::clone(&self.tls);
+        Ok(smol::unblock(move || tls.prepare(&to, &wanted)).await?)
     }
-    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }

@@ -11,12 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tikv_client_core::client::{BoxFuture, Channel, Clock, ConnectOptions, Runtime};
+#[cfg(feature = "__tls")]
+use tikv_client_core::config;
 use tikv_client_core::config::Security;
 use tikv_client_core::machine::{Address, TransportFault};
 use tikv_client_core::types::{Instant, WallTime};
-#[cfg(feature = "__tls")]
-use tikv_client_runtime::Tls;
 use tikv_client_runtime::{Carrier, DialError, OwnThread, TlsError, on_own_thread, unreachable};
+#[cfg(feature = "__tls")]
+use tikv_client_runtime::{Prepared, Tls};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinError, JoinHandle};
@@ -141,14 +143,15 @@ impl Runtime for Tokio {
 
 impl Tokio {
     async fn dial(self, to: Address, security: Security) -> Result<Pin<Box<dyn Carrier>>, DialError> {
-        let socket = TcpStream::connect(&*to).await?;
+        let addresses = tokio::net::lookup_host(&*to).await?;
+        let socket = tikv_client_runtime::first_of(&self, addresses, TcpStream::connect).await?;
         // Frames are written whole, and an answer is waited for: there is nothing to gather.
         socket.set_nodelay(true)?;
         match security {
             Security::Plain => Ok(Box::pin(socket)),
             #[cfg(feature = "__tls")]
             Security::Tls(wanted) => {
-                let (config, name) = self.tls.prepare(&to, &wanted)?;
+                let (config, name) = self.prepare(to, wanted).await?;
                 let secured = tokio_rustls::TlsConnector::from(config).connect(name, socket).await;
                 Ok(Box::pin(secured.map_err(TlsError::Handshake)?))
             }
@@ -156,6 +159,18 @@ impl Tokio {
             Security::Tls(_) => Err(TlsError::NotBuilt.into()),
             other => Err(format!("this runtime does not know {other:?}").into()),
         }
+    }
+}
+
+#[cfg(feature = "__tls")]
+impl Tokio {
+    /// Reads certificates that are in files where that may block.
+    async fn prepare(&self, to: Address, wanted: config::Tls) -> Result<Prepared, DialError> {
+        if !Tls::blocks(&wanted) {
+            return Ok(self.tls.prepare(&to, &wanted)?);
+        }
+        let tls = Arc::clone(&self.tls);
+        Ok(tokio::task::spawn_blocking(move || tls.prepare(&to, &wanted)).await??)
     }
 }
 

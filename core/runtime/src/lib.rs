@@ -3,6 +3,7 @@
 //! A runtime brings time, tasks and sockets; this crate makes the rest of it from them:
 //!
 //! * [`connect`]: a channel of gRPC calls, by HTTP/2 over whatever socket the runtime opened (module `channel`);
+//! * [`first_of`]: the socket of a name that has several addresses;
 //! * [`Tls`] (features `ring` and `aws-lc`): what a TLS handshake needs, from the client's configuration;
 //! * [`Wait`]: calls that block the thread, and [`OwnThread`]: the thread of a runtime that nobody else drives;
 //! * [`wall`]: the host's wall clock.
@@ -12,15 +13,17 @@
 
 mod blocking;
 mod channel;
+mod dial;
 mod tls;
 
 use std::time::SystemTime;
 
 pub use blocking::{OwnThread, Released, Wait, on_own_thread};
 pub use channel::{Carrier, Connected, DialError, connect, unreachable};
-#[cfg(feature = "__tls")]
-pub use tls::Tls;
+pub use dial::first_of;
 pub use tls::TlsError;
+#[cfg(feature = "__tls")]
+pub use tls::{Prepared, Tls};
 
 use tikv_client_core::types::WallTime;
 

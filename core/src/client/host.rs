@@ -120,13 +120,16 @@ where
     fn carry_out(&mut self, effect: ServiceEffect<S::Timer, S::Special>, now: Instant) {
         let around = &mut self.around;
         match effect {
-            ServiceEffect::Open { stream, to, path } => around.wire.open(stream, to, path),
+            ServiceEffect::Open { stream, to, path, way } => around.wire.open(stream, to, path, way),
+            ServiceEffect::Finish { stream } => around.wire.finish(stream),
+            ServiceEffect::Next { stream } => around.wire.next(stream),
             ServiceEffect::Send { stream, message } => around.wire.send(stream, message),
             ServiceEffect::Close { stream } => around.wire.close(stream),
             ServiceEffect::Disconnect(address) => around.wire.disconnect(&address),
-            ServiceEffect::Unary { ticket, to, path, body, deadline } => {
-                around.wire.unary(ticket, to, path, body, deadline);
+            ServiceEffect::Unary { ticket, to, path, body, deadline, way } => {
+                around.wire.unary(ticket, to, path, body, deadline, way);
             }
+            ServiceEffect::GiveUp { ticket } => around.wire.give_up(ticket),
             ServiceEffect::Query { ticket, query, deadline } => {
                 let asker = Asker::new(Arc::clone(&self.seat), ticket);
                 if let Err(PdCommand::Query { asker, .. }) =

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use checked::Checked;
 pub use drive::Pending;
 pub(crate) use drive::Terms;
-pub use runtime::{BoxFuture, ByteStream, Channel, Clock, ConnectOptions, Runtime};
+pub use runtime::{BoxFuture, ByteStream, Channel, Clock, Compression, ConnectOptions, Runtime};
 pub(crate) use shared::Inner;
 pub use shared::Space;
 

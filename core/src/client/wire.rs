@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use super::runtime::{BoxFuture, ByteStream, Channel, ConnectOptions, Runtime};
-use crate::machine::{Address, StreamId, TicketId, TransportClass, TransportFault};
+use crate::machine::{Address, StreamId, TicketId, TransportClass, TransportFault, Way};
 use crate::types::Instant;
 
 /// What happens to a stream.
@@ -21,17 +21,20 @@ pub(super) enum StreamEvent {
     Closed(TransportFault),
 }
 
+/// A connection: its address, and which of those to it.
+type LineId = (Address, u32);
+
 struct Unary {
     ticket: TicketId,
     future: BoxFuture<Result<Bytes, TransportFault>>,
     deadline: BoxFuture<()>,
-    address: Address,
+    line: LineId,
 }
 
 /// What waits for a channel.
 enum Waiting {
-    Stream { stream: StreamId, path: &'static str },
-    Unary { ticket: TicketId, path: &'static str, body: Bytes, deadline: BoxFuture<()> },
+    Stream { stream: StreamId, path: &'static str, way: Way },
+    Unary { ticket: TicketId, path: &'static str, body: Bytes, deadline: BoxFuture<()>, way: Way },
 }
 
 enum Line {
@@ -40,18 +43,27 @@ enum Line {
 }
 
 struct Stream {
-    address: Address,
+    line: LineId,
     /// `None` while its channel connects.
     bytes: Option<Box<dyn ByteStream>>,
-    /// The service was told that it can send.
+    /// The service was told that it can send, or sends no more.
     told: bool,
+    /// Whether messages are read, and if not as they come, whether one is wanted.
+    reading: Reading,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    AsTheyCome,
+    One,
+    Paused,
 }
 
 /// See the module.
 pub(super) struct Wire {
     runtime: Arc<dyn Runtime>,
     options: ConnectOptions,
-    lines: BTreeMap<Address, Line>,
+    lines: BTreeMap<LineId, Line>,
     streams: BTreeMap<StreamId, Stream>,
     unary: Vec<Unary>,
     /// Events that came outside a poll of their source.
@@ -72,9 +84,11 @@ impl Wire {
         }
     }
 
-    pub(super) fn open(&mut self, stream: StreamId, to: Address, path: &'static str) {
-        self.streams.insert(stream, Stream { address: Arc::clone(&to), bytes: None, told: false });
-        self.when_connected(to, Waiting::Stream { stream, path });
+    pub(super) fn open(&mut self, stream: StreamId, to: Address, path: &'static str, way: Way) {
+        let line = (to, way.connection);
+        let reading = if way.on_demand { Reading::Paused } else { Reading::AsTheyCome };
+        self.streams.insert(stream, Stream { line: line.clone(), bytes: None, told: false, reading });
+        self.when_connected(line, Waiting::Stream { stream, path, way });
     }
 
     pub(super) fn unary(
@@ -84,20 +98,35 @@ impl Wire {
         path: &'static str,
         body: Bytes,
         deadline: Instant,
+        way: Way,
     ) {
         let deadline = self.runtime.sleep_until(deadline);
-        self.when_connected(to, Waiting::Unary { ticket, path, body, deadline });
+        let line = (to, way.connection);
+        self.when_connected(line, Waiting::Unary { ticket, path, body, deadline, way });
     }
 
-    fn when_connected(&mut self, to: Address, waiting: Waiting) {
-        match self.lines.get_mut(&to) {
+    /// Gives a unary call up, wherever it is.
+    pub(super) fn give_up(&mut self, ticket: TicketId) {
+        self.unary.retain(|call| call.ticket != ticket);
+        self.failed.retain(|failed| failed.0 != ticket);
+        for line in self.lines.values_mut() {
+            if let Line::Connecting(_, queue) = line {
+                queue.retain(
+                    |waiting| !matches!(waiting, Waiting::Unary { ticket: one, .. } if *one == ticket),
+                );
+            }
+        }
+    }
+
+    fn when_connected(&mut self, line: LineId, waiting: Waiting) {
+        match self.lines.get_mut(&line) {
             Some(Line::Connecting(_, queue)) => queue.push(waiting),
             Some(Line::Connected(channel)) => {
-                start(waiting, &to, &**channel, &mut self.streams, &mut self.unary);
+                start(waiting, &line, &**channel, &mut self.streams, &mut self.unary);
             }
             None => {
-                let connecting = self.runtime.connect(Arc::clone(&to), &self.options);
-                self.lines.insert(to, Line::Connecting(connecting, vec![waiting]));
+                let connecting = self.runtime.connect(Arc::clone(&line.0), &self.options);
+                self.lines.insert(line, Line::Connecting(connecting, vec![waiting]));
             }
         }
     }
@@ -109,36 +138,58 @@ impl Wire {
         }
     }
 
+    pub(super) fn finish(&mut self, stream: StreamId) {
+        if let Some(Stream { bytes: Some(bytes), told, .. }) = self.streams.get_mut(&stream) {
+            bytes.finish();
+            *told = true;
+        }
+    }
+
+    /// Reads the next message of a stream that is read on demand.
+    pub(super) fn next(&mut self, stream: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&stream)
+            && stream.reading == Reading::Paused
+        {
+            stream.reading = Reading::One;
+        }
+    }
+
     pub(super) fn close(&mut self, stream: StreamId) {
         self.streams.remove(&stream);
     }
 
+    /// Drops the connections to an address that are made. What is under way on them goes on.
     pub(super) fn disconnect(&mut self, address: &Address) {
-        if matches!(self.lines.get(address), Some(Line::Connected(_))) {
-            self.lines.remove(address);
+        self.lines.retain(|line, state| line.0 != *address || matches!(state, Line::Connecting(..)));
+    }
+
+    /// Drops a connection that failed.
+    fn drop_line(&mut self, line: &LineId) {
+        if matches!(self.lines.get(line), Some(Line::Connected(_))) {
+            self.lines.remove(line);
         }
     }
 
     /// Brings connections forward. What waits for one starts, or fails with it.
     fn poll_lines(&mut self, cx: &mut Context<'_>) {
         let mut ended = Vec::new();
-        for (address, line) in &mut self.lines {
+        for (id, line) in &mut self.lines {
             if let Line::Connecting(connecting, queue) = line
                 && let Poll::Ready(result) = connecting.as_mut().poll(cx)
             {
-                ended.push((Arc::clone(address), std::mem::take(queue), result));
+                ended.push((id.clone(), std::mem::take(queue), result));
             }
         }
-        for (address, queue, result) in ended {
+        for (line, queue, result) in ended {
             match result {
                 Ok(channel) => {
                     for waiting in queue {
-                        start(waiting, &address, &*channel, &mut self.streams, &mut self.unary);
+                        start(waiting, &line, &*channel, &mut self.streams, &mut self.unary);
                     }
-                    self.lines.insert(address, Line::Connected(channel));
+                    self.lines.insert(line, Line::Connected(channel));
                 }
                 Err(fault) => {
-                    self.lines.remove(&address);
+                    self.lines.remove(&line);
                     for waiting in queue {
                         self.fail(waiting, &fault);
                     }
@@ -173,7 +224,7 @@ impl Wire {
             if let Err(fault) = &result
                 && matches!(fault.class, TransportClass::Lost | TransportClass::Unreachable)
             {
-                self.disconnect(&done.address);
+                self.drop_line(&done.line);
             }
             return Poll::Ready((done.ticket, result));
         }
@@ -182,7 +233,7 @@ impl Wire {
 
     /// Unary calls whose time is over while their channel still connects.
     fn expire_waiting(&mut self, cx: &mut Context<'_>) {
-        for (address, line) in &mut self.lines {
+        for ((address, _), line) in &mut self.lines {
             let Line::Connecting(_, queue) = line else { continue };
             let failed = &mut self.failed;
             queue.retain_mut(|waiting| {
@@ -204,9 +255,9 @@ impl Wire {
         for (&id, stream) in &mut self.streams {
             let Poll::Ready(event) = stream.poll(cx) else { continue };
             if let StreamEvent::Closed(_) = event {
-                let address = Arc::clone(&stream.address);
+                let line = stream.line.clone();
                 self.streams.remove(&id);
-                self.disconnect(&address);
+                self.drop_line(&line);
             }
             return Poll::Ready((id, event));
         }
@@ -215,17 +266,31 @@ impl Wire {
 }
 
 impl Stream {
+    /// The fault of a stream that the server ended without an error: one that is read on demand has come to its end, others
+    /// have none.
+    fn ended(&self) -> TransportFault {
+        let class = match self.reading {
+            Reading::AsTheyCome => TransportClass::Lost,
+            Reading::One | Reading::Paused => TransportClass::Rejected(0),
+        };
+        TransportFault::new(class, format!("{}: the server ended the stream", self.line.0))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<StreamEvent> {
         let Some(bytes) = &mut self.bytes else { return Poll::Pending };
         // Answers first: they make room.
-        match bytes.poll_next(cx) {
-            Poll::Ready(Some(Ok(message))) => return Poll::Ready(StreamEvent::Item(message)),
-            Poll::Ready(Some(Err(fault))) => return Poll::Ready(StreamEvent::Closed(fault)),
-            Poll::Ready(None) => {
-                let detail = format!("{}: the server ended the stream", self.address);
-                return Poll::Ready(StreamEvent::Closed(TransportFault::new(TransportClass::Lost, detail)));
+        if self.reading != Reading::Paused {
+            match bytes.poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    if self.reading == Reading::One {
+                        self.reading = Reading::Paused;
+                    }
+                    return Poll::Ready(StreamEvent::Item(message));
+                }
+                Poll::Ready(Some(Err(fault))) => return Poll::Ready(StreamEvent::Closed(fault)),
+                Poll::Ready(None) => return Poll::Ready(StreamEvent::Closed(self.ended())),
+                Poll::Pending => {}
             }
-            Poll::Pending => {}
         }
         if self.told {
             return Poll::Pending;
@@ -242,25 +307,21 @@ impl Stream {
 
 fn start(
     waiting: Waiting,
-    address: &Address,
+    line: &LineId,
     channel: &dyn Channel,
     streams: &mut BTreeMap<StreamId, Stream>,
     unary: &mut Vec<Unary>,
 ) {
     match waiting {
-        Waiting::Stream { stream, path } => {
+        Waiting::Stream { stream, path, way } => {
             // A stream that was closed while its channel connected is not opened.
             if let Some(entry) = streams.get_mut(&stream) {
-                entry.bytes = Some(channel.stream(path));
+                entry.bytes = Some(channel.stream(path, &way.metadata));
             }
         }
-        Waiting::Unary { ticket, path, body, deadline } => {
-            unary.push(Unary {
-                ticket,
-                future: channel.unary(path, body),
-                deadline,
-                address: Arc::clone(address),
-            });
+        Waiting::Unary { ticket, path, body, deadline, way } => {
+            let future = channel.unary(path, &way.metadata, body);
+            unary.push(Unary { ticket, future, deadline, line: line.clone() });
         }
     }
 }
@@ -270,5 +331,5 @@ fn poll_one(call: &mut Unary, cx: &mut Context<'_>) -> Option<Result<Bytes, Tran
         return Some(result);
     }
     let over = Pin::new(&mut call.deadline).poll(cx).is_ready();
-    over.then(|| Err(TransportFault::new(TransportClass::TimedOut, Arc::clone(&call.address))))
+    over.then(|| Err(TransportFault::new(TransportClass::TimedOut, Arc::clone(&call.line.0))))
 }

@@ -1,5 +1,6 @@
 //! The configuration of one client. Nothing is global: two clients in one process have two of these.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use crate::stream::StreamConfig;
 use crate::trace::Recorder;
 
 /// Plain connections, or TLS. One setting for PD and stores: what is asked for is never quietly weakened.
+///
+/// client-go talks plainly to PD when there is a CA without a client certificate; here a CA alone is TLS to both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Security {
@@ -18,27 +21,81 @@ pub enum Security {
     Tls(Tls),
 }
 
-/// Certificates of a TLS connection, in PEM form and in memory.
+/// Where certificates or a key are, in PEM form.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pem {
+    /// Here.
+    Memory(Bytes),
+    /// In a file, which the runtime reads anew for each connection: certificates can be changed while the client runs, and
+    /// connections that are made stay. A file that is gone, or cannot be used, changes nothing once there were certificates
+    /// that could.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Pem {
+    /// A key never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory(pem) => write!(f, "Memory({} bytes)", pem.len()),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+macro_rules! pem_of {
+    ($($from:ty => $variant:ident,)*) => {
+        $(impl From<$from> for Pem {
+            fn from(pem: $from) -> Self {
+                Self::$variant(pem.into())
+            }
+        })*
+    };
+}
+
+pem_of! {
+    Bytes => Memory,
+    String => Memory,
+    Vec<u8> => Memory,
+    &'static str => Memory,
+    &'static [u8] => Memory,
+    PathBuf => File,
+    &Path => File,
+}
+
+/// Certificates of a TLS connection, in PEM form.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use tikv_client_core::config::{Config, Security, Tls};
+///
+/// let mut config = Config::default();
+/// let tls = Tls::new(Path::new("/tls/ca.pem")).identity(Path::new("/tls/client.pem"), Path::new("/tls/client-key.pem"));
+/// config.security = Security::Tls(tls);
+/// ```
+///
+/// client-go: `config/security.go: Security`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tls {
     /// The authorities that servers' certificates must come from.
-    pub ca: Bytes,
+    pub ca: Pem,
     /// This client's certificate chain and private key, where servers ask for one.
-    pub identity: Option<(Bytes, Bytes)>,
+    pub identity: Option<(Pem, Pem)>,
     /// The name servers' certificates must have, instead of the host's in their address.
     pub server_name: Option<String>,
 }
 
 impl Tls {
     /// Trusts the authorities of `ca`, PEM form.
-    pub fn new(ca: impl Into<Bytes>) -> Self {
+    pub fn new(ca: impl Into<Pem>) -> Self {
         Self { ca: ca.into(), identity: None, server_name: None }
     }
 
     /// Shows `certificate` with its private `key`, both PEM form.
     #[must_use]
-    pub fn identity(mut self, certificate: impl Into<Bytes>, key: impl Into<Bytes>) -> Self {
+    pub fn identity(mut self, certificate: impl Into<Pem>, key: impl Into<Pem>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
@@ -48,17 +105,6 @@ impl Tls {
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
-    }
-}
-
-impl std::fmt::Debug for Tls {
-    /// The private key never reaches a log.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls")
-            .field("ca_bytes", &self.ca.len())
-            .field("identity", &self.identity.is_some())
-            .field("server_name", &self.server_name)
-            .finish()
     }
 }
 

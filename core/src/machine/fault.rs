@@ -35,7 +35,8 @@ pub enum TransportClass {
     Lost,
     /// No answer in the time an attempt has: it may have happened.
     TimedOut,
-    /// The server refused it with a gRPC status (the number is the status code): it may have happened.
+    /// The server refused it with a gRPC status (the number is the status code): it may have happened. 0: a stream that is
+    /// read on demand came to its end.
     Rejected(u8),
 }
 

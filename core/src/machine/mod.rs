@@ -40,5 +40,5 @@ pub use mailbox::Mailbox;
 pub use op::Op;
 pub use report::{Feedback, StaleReason};
 pub use seat::{Asker, Seat, Withdrawn};
-pub use service::{Address, Input, Service, ServiceCore, ServiceCx, ServiceEffect, StreamId};
+pub use service::{Address, Input, Metadata, Service, ServiceCore, ServiceCx, ServiceEffect, StreamId, Way};
 pub use ticket::{Brings, Fired, Ticket, TicketId};

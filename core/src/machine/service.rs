@@ -60,6 +60,21 @@ pub struct StreamId(pub u64);
 /// Where a channel goes: `host:port`, as the cluster names it.
 pub type Address = Arc<str>;
 
+/// Headers of a call beside gRPC's own: names in lower case, values of printable ASCII.
+pub type Metadata = Vec<(&'static str, Arc<str>)>;
+
+/// How a stream or a call goes, beside where to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the driver carries out all of it")]
+pub struct Way {
+    /// Over which of the connections to the address.
+    pub connection: u32,
+    /// Its headers.
+    pub metadata: Metadata,
+    /// Of a stream: messages are read one at a time, each when [`ServiceEffect::Next`] asks for it.
+    pub on_demand: bool,
+}
+
 /// What a service wants done, in order.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -72,6 +87,8 @@ pub enum ServiceEffect<T, S> {
         to: Address,
         /// The gRPC method.
         path: &'static str,
+        /// How.
+        way: Way,
     },
     /// Sends one message; `Writable` follows when the next may be sent.
     Send {
@@ -79,6 +96,16 @@ pub enum ServiceEffect<T, S> {
         stream: StreamId,
         /// The encoded message.
         message: Bytes,
+    },
+    /// Says that no message follows; the server's may still come.
+    Finish {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// Reads the next message of a stream that was opened to be read on demand.
+    Next {
+        /// The stream.
+        stream: StreamId,
     },
     /// Ends a stream; nothing follows.
     Close {
@@ -97,6 +124,13 @@ pub enum ServiceEffect<T, S> {
         body: Bytes,
         /// When to give up.
         deadline: Instant,
+        /// How.
+        way: Way,
+    },
+    /// Gives a unary call up: the server learns of it, and nothing follows.
+    GiveUp {
+        /// Its ticket.
+        ticket: TicketId,
     },
     /// Asks the PD service; `Done` follows.
     Query {
@@ -113,7 +147,7 @@ pub enum ServiceEffect<T, S> {
     Disarm(T),
     /// The shared state was told this.
     Report(Feedback),
-    /// Drops the channel to an address: the next use connects anew.
+    /// Drops the channels to an address: the next use connects anew.
     Disconnect(Address),
     /// What only this service can ask for.
     Special(S),
@@ -212,16 +246,33 @@ impl<T, S> ServiceCx<'_, T, S> {
 
     /// Opens a stream.
     pub fn open(&mut self, to: Address, path: &'static str) -> StreamId {
+        self.open_by(to, path, Way::default())
+    }
+
+    /// Opens a stream in a way of its own.
+    pub fn open_by(&mut self, to: Address, path: &'static str, way: Way) -> StreamId {
         self.core.streams += 1;
         let stream = StreamId(self.core.streams);
-        self.effect(ServiceEffect::Open { stream, to, path });
+        self.effect(ServiceEffect::Open { stream, to, path, way });
         stream
     }
 
     /// Calls a unary method.
     pub fn unary(&mut self, to: Address, path: &'static str, body: Bytes, deadline: Instant) -> TicketId {
+        self.unary_by(to, path, body, deadline, Way::default())
+    }
+
+    /// Calls a unary method in a way of its own.
+    pub fn unary_by(
+        &mut self,
+        to: Address,
+        path: &'static str,
+        body: Bytes,
+        deadline: Instant,
+        way: Way,
+    ) -> TicketId {
         let ticket = self.ticket();
-        self.effect(ServiceEffect::Unary { ticket, to, path, body, deadline });
+        self.effect(ServiceEffect::Unary { ticket, to, path, body, deadline, way });
         ticket
     }
 

@@ -64,7 +64,7 @@ impl Tap {
     /// The service wants this done.
     pub(crate) fn effect<T, S>(&mut self, effect: &ServiceEffect<T, S>, at: Moment) {
         match effect {
-            ServiceEffect::Open { stream, to, path } => {
+            ServiceEffect::Open { stream, to, path, .. } => {
                 self.streams.insert(*stream, (to.to_string(), path, false));
                 self.of_stream(WireKind::Open, *stream, 0, None, at);
             }
@@ -80,7 +80,12 @@ impl Tap {
                 self.calls.insert(*ticket, (self.called, to.to_string(), path));
                 self.write(WireKind::Call, self.called, (to.to_string(), path), body.len(), None, at);
             }
+            ServiceEffect::GiveUp { ticket } => {
+                self.calls.remove(ticket);
+            }
             ServiceEffect::Query { .. }
+            | ServiceEffect::Finish { .. }
+            | ServiceEffect::Next { .. }
             | ServiceEffect::Arm(..)
             | ServiceEffect::Disarm(_)
             | ServiceEffect::Report(_)

@@ -2,6 +2,8 @@
 //! any executor can poll.
 
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use smol::Timer;
@@ -152,4 +154,28 @@ pub(crate) const ONE_EACH: [&str; 8] = ["a1", "c1", "e1", "g1", "i1", "m1", "r1"
 /// [`ONE_EACH`] as keys.
 pub(crate) fn a_key_of_each_region() -> Vec<Key> {
     ONE_EACH.map(Key::from).to_vec()
+}
+
+/// A folder that goes with this.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tikv-suite-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is only litter.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }

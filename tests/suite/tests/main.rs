@@ -1,6 +1,7 @@
 //! The client over real gRPC against the embedded cluster: what its callers are promised, a module a subject.
 //!
 //! * `runtimes`: what they run on: each test once for each runtime; `fixture`: their clusters and clients, and how they wait;
+//!   `certificates`: those of tests with TLS;
 //! * `anywhere`: the core part, which needs no control of the cluster: also on a real one, also blocking, also without sockets;
 //! * `channel`: time, tasks and connections, without a client, against servers that misbehave;
 //! * `raw`: raw calls, their order, limits and ranges, and random histories held against a map;
@@ -14,6 +15,7 @@
 #![allow(clippy::unwrap_used, reason = "a test, and what helps it, panics to fail")]
 
 mod anywhere;
+mod certificates;
 mod channel;
 mod drop_safety;
 mod faults;

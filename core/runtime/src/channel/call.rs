@@ -15,17 +15,23 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
-use tikv_client_core::machine::{TransportClass, TransportFault};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use tikv_client_core::client::Compression;
+use tikv_client_core::machine::{Metadata, TransportClass, TransportFault};
 
 use super::line::Line;
-use super::message::{Incoming, Outgoing};
+use super::message::{Incoming, LONGEST, Outgoing};
 use super::status::Status;
 
 /// gRPC's code for what is too large for who reads it: `doc/statuscodes.md`, RESOURCE_EXHAUSTED.
 const TOO_LARGE: u8 = 8;
 
 const AGENT: &str = concat!("tikv-client/", env!("CARGO_PKG_VERSION"));
+
+/// gRPC: `doc/PROTOCOL-HTTP2.md`, Message-Encoding, Message-Accept-Encoding.
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Where calls go.
 ///
@@ -36,18 +42,28 @@ pub(super) struct Target {
     line: Arc<Line>,
     scheme: Scheme,
     authority: Authority,
-    max_message: usize,
+    limits: Limits,
     requests: SendRequest<Outgoing>,
+}
+
+/// What messages may be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The longest that is taken.
+    pub(super) received: usize,
+    /// The longest that is sent.
+    pub(super) sent: usize,
+    pub(super) compression: Compression,
 }
 
 impl Target {
     pub(super) fn new(
         line: Arc<Line>,
         (scheme, authority): (Scheme, Authority),
-        max_message: usize,
+        limits: Limits,
         requests: SendRequest<Outgoing>,
     ) -> Self {
-        Self { line, scheme, authority, max_message, requests }
+        Self { line, scheme, authority, limits, requests }
     }
 
     pub(super) fn line(&self) -> &Line {
@@ -55,11 +71,16 @@ impl Target {
     }
 
     /// Opens a call of the method at `path`. The server learns of it at once, before any message.
-    pub(super) fn call(&self, path: &'static str) -> Result<Call, TransportFault> {
-        let request = self.request(path).map_err(|error| {
-            let what = format!("{path:?} is not a path: {error}");
-            self.line.fault(TransportClass::Unreachable, &what)
-        })?;
+    pub(super) fn call(&self, path: &'static str, metadata: &Metadata) -> Result<Call, TransportFault> {
+        let bad = |what: String| self.line.fault(TransportClass::Unreachable, &what);
+        let mut request =
+            self.request(path).map_err(|error| bad(format!("{path:?} is not a path: {error}")))?;
+        for (name, value) in metadata {
+            let header = HeaderName::try_from(*name).map_err(http::Error::from);
+            let header = header.and_then(|name| Ok((name, HeaderValue::try_from(&**value)?)));
+            let (name, value) = header.map_err(|error| bad(format!("{name:?} cannot be sent: {error}")))?;
+            request.headers_mut().insert(name, value);
+        }
         let open = Open::new(Arc::clone(&self.line));
         let mut requests = self.requests.clone();
         let (response, sending) =
@@ -67,7 +88,8 @@ impl Target {
         Ok(Call {
             open,
             phase: Phase::Waiting(response),
-            incoming: Incoming::new(self.max_message),
+            incoming: Incoming::new(self.limits.received),
+            limits: self.limits,
             sending,
             sent: false,
         })
@@ -88,6 +110,10 @@ impl Target {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
+        if self.limits.compression == Compression::Gzip {
+            headers.insert(ENCODING, GZIP);
+            headers.insert(ACCEPTED, GZIP);
+        }
         Ok(request)
     }
 }
@@ -124,6 +150,7 @@ pub(super) struct Call {
     open: Open,
     phase: Phase,
     incoming: Incoming,
+    limits: Limits,
     sending: SendStream<Outgoing>,
     /// A message was given to the transport: the server may have it.
     sent: bool,
@@ -170,14 +197,23 @@ impl Call {
     /// Sends a message. A stream that is broken takes it in silence: the fault comes where answers do.
     pub(super) fn send(&mut self, message: Bytes, last: bool) -> Result<(), TransportFault> {
         let length = message.len();
-        let Some(message) = Outgoing::new(message) else {
+        let message = (length <= self.limits.sent).then(|| Outgoing::new(message, self.limits.compression));
+        let Some(message) = message.flatten() else {
             let class = if self.sent { TransportClass::Lost } else { TransportClass::Unreachable };
-            return Err(self.fault(class, &format!("a message of {length} bytes is too long for HTTP/2")));
+            let most = self.limits.sent.min(LONGEST);
+            return Err(self
+                .fault(class, &format!("a message of {length} bytes, more than the {most} that are sent")));
         };
         if self.sending.send_data(message, last).is_ok() {
             self.sent = true;
         }
         Ok(())
+    }
+
+    /// Says that no message follows; a stream that is broken takes it in silence.
+    pub(super) fn finish(&mut self) {
+        // An end of the stream without a message in front of it.
+        drop(self.sending.send_data(Outgoing::nothing(), true));
     }
 
     /// The next message; `None` once the server has said that all is well.
@@ -202,7 +238,7 @@ impl Call {
                     None => self.end_of_data(),
                 },
                 Phase::Ending(body) => match ready!(body.poll_trailers(cx)) {
-                    Ok(trailers) => self.finish(&trailers.unwrap_or_default()),
+                    Ok(trailers) => self.concluded(&trailers.unwrap_or_default()),
                     Err(error) => Step::Fault(self.broken(&error)),
                 },
                 Phase::Over => return Poll::Ready(None),
@@ -229,6 +265,8 @@ impl Call {
         if let Some(status) = Status::of_http(head.status, &head.headers) {
             return self.status(&status);
         }
+        let encoding = head.headers.get(ENCODING);
+        self.incoming.expect_gzip(self.limits.compression == Compression::Gzip && encoding == Some(&GZIP));
         self.phase = Phase::Reading(body);
         Step::On
     }
@@ -255,7 +293,7 @@ impl Call {
         Step::On
     }
 
-    fn finish(&self, trailers: &HeaderMap) -> Step {
+    fn concluded(&self, trailers: &HeaderMap) -> Step {
         match Status::find(trailers) {
             Some(status) => self.status(&status),
             None => Step::Fault(self.lost("the server ended the call without a status")),

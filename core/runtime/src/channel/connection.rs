@@ -29,7 +29,8 @@ use tikv_client_core::machine::{Address, TransportFault};
 use tikv_client_core::types::Instant;
 
 use super::Connected;
-use super::call::Target;
+use super::call::{Limits, Target};
+use super::gzip;
 use super::line::{CLOSED, Line, unreachable, words};
 use super::message::Outgoing;
 use super::socket::{Carrier, Socket};
@@ -88,6 +89,7 @@ async fn open(
     dial: impl Future<Output = Result<Pin<Box<dyn Carrier>>, DialError>>,
 ) -> Result<Connected, String> {
     let authority = Authority::try_from(&**to).map_err(|error| format!("not an address: {error}"))?;
+    gzip::check(options.compression)?;
     let carrier = dial.await.map_err(|error| words(&*error))?;
     let scheme = if options.security == Security::Plain { Scheme::HTTP } else { Scheme::HTTPS };
     let line = Arc::new(Line::new(Arc::clone(to), Arc::clone(&runtime) as _));
@@ -104,7 +106,12 @@ async fn open(
         interval: options.keepalive_interval.max(MIN_INTERVAL),
         timeout: options.keepalive_timeout.max(MIN_INTERVAL),
     };
-    let target = Target::new(line, (scheme, authority), options.max_message, requests);
+    let limits = Limits {
+        received: options.max_message,
+        sent: options.max_sent_message,
+        compression: options.compression,
+    };
+    let target = Target::new(line, (scheme, authority), limits, requests);
     runtime.spawn(Box::pin(task));
     Ok(Connected { target })
 }
@@ -113,10 +120,9 @@ async fn handshake(
     socket: Socket,
     options: &ConnectOptions,
 ) -> Result<(SendRequest<Outgoing>, Connection<Socket, Outgoing>), h2::Error> {
-    let window = options.window.min(MAX_WINDOW);
     h2::client::Builder::new()
-        .initial_window_size(window)
-        .initial_connection_window_size(window)
+        .initial_window_size(options.window.min(MAX_WINDOW))
+        .initial_connection_window_size(options.connection_window.min(MAX_WINDOW))
         .max_frame_size(MAX_FRAME)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false)

@@ -7,12 +7,18 @@
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
+use tikv_client_core::client::Compression;
+
+use super::gzip;
 
 /// Bytes before a message.
 const HEAD: usize = 5;
 
 /// Bytes that HTTP/2's flow control can count for one piece of data.
 const PIECE: usize = (1 << 31) - 1;
+
+/// The longest message that HTTP/2 can carry in one piece of ours.
+pub(super) const LONGEST: usize = PIECE - HEAD;
 
 /// Bytes set aside for a message that comes in pieces before its bytes have come: its length is only the peer's word.
 const AHEAD: usize = 4 << 20;
@@ -28,10 +34,19 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// `None` when the message is too long for HTTP/2.
-    pub(super) fn new(body: Bytes) -> Option<Self> {
-        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= PIECE - HEAD)?;
+    pub(super) fn new(body: Bytes, compression: Compression) -> Option<Self> {
+        let (flag, body) = match compression {
+            Compression::Gzip => gzip::pack(&body).map_or((0, body), |packed| (1, packed)),
+            _ => (0, body),
+        };
+        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= LONGEST)?;
         let [a, b, c, d] = length.to_be_bytes();
-        Some(Self { head: [0, a, b, c, d], gone: 0, body })
+        Some(Self { head: [flag, a, b, c, d], gone: 0, body })
+    }
+
+    /// No message: not even a head.
+    pub(super) fn nothing() -> Self {
+        Self { head: [0; HEAD], gone: HEAD, body: Bytes::new() }
     }
 
     fn head(&self) -> &[u8] {
@@ -72,6 +87,12 @@ pub(super) enum BadMessage {
     Compressed,
     #[error("message of {length} bytes, more than the {max} that are accepted")]
     TooLong { length: usize, max: usize },
+    #[cfg(feature = "gzip")]
+    #[error("message of more than the {max} bytes that are accepted once it is decompressed")]
+    Swells { max: usize },
+    #[cfg(feature = "gzip")]
+    #[error("message that is not gzip, though it says so")]
+    NotGzip,
 }
 
 /// Takes messages out of pieces of data.
@@ -85,11 +106,18 @@ pub(super) struct Incoming {
     /// The message so far, when it is not in one piece.
     partial: BytesMut,
     max: usize,
+    /// Messages may be compressed.
+    gzip: bool,
 }
 
 impl Incoming {
     pub(super) fn new(max: usize) -> Self {
-        Self { piece: Bytes::new(), head: [0; HEAD], came: 0, partial: BytesMut::new(), max }
+        Self { piece: Bytes::new(), head: [0; HEAD], came: 0, partial: BytesMut::new(), max, gzip: false }
+    }
+
+    /// Whether messages may be compressed.
+    pub(super) fn expect_gzip(&mut self, gzip: bool) {
+        self.gzip = gzip;
     }
 
     /// Adds a piece; only after `next` gave none.
@@ -115,7 +143,7 @@ impl Incoming {
             }
         }
         let [compressed, a, b, c, d] = self.head;
-        if compressed != 0 {
+        if compressed != 0 && !(compressed == 1 && self.gzip) {
             return Err(BadMessage::Compressed);
         }
         // The length fits: no target of this crate has pointers of 16 bits.
@@ -123,7 +151,10 @@ impl Incoming {
         if length > self.max {
             return Err(BadMessage::TooLong { length, max: self.max });
         }
-        Ok(self.body(length))
+        match self.body(length) {
+            Some(packed) if compressed != 0 => gzip::unpack(&packed, self.max).map(Some),
+            body => Ok(body),
+        }
     }
 
     fn body(&mut self, length: usize) -> Option<Bytes> {
@@ -151,7 +182,7 @@ mod tests {
     fn wire(bodies: &[&'static [u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for body in bodies {
-            let mut message = Outgoing::new(Bytes::from_static(body)).unwrap();
+            let mut message = Outgoing::new(Bytes::from_static(body), Compression::None).unwrap();
             while message.has_remaining() {
                 let chunk = message.chunk();
                 let count = chunk.len().min(3);
@@ -194,7 +225,7 @@ mod tests {
     #[test]
     fn head_and_body_go_out_as_two_slices() {
         let body = Bytes::from_static(b"body");
-        let mut message = Outgoing::new(body.clone()).unwrap();
+        let mut message = Outgoing::new(body.clone(), Compression::None).unwrap();
         let mut slices = [IoSlice::new(&[]); 4];
         assert_eq!(message.chunks_vectored(&mut slices), 2);
         assert_eq!(&*slices[0], [0, 0, 0, 0, 4]);

@@ -70,7 +70,7 @@ pub(super) fn fail(pd: &mut Pd, ticket: TicketId, class: TransportClass, text: &
 #[track_caller]
 pub(super) fn call(pd: &mut Pd) -> (TicketId, String, &'static str, Bytes) {
     match pd.effect() {
-        ServiceEffect::Unary { ticket, to, path, body, deadline } => {
+        ServiceEffect::Unary { ticket, to, path, body, deadline, .. } => {
             assert!(deadline > pd.now);
             (ticket, to.to_string(), path, body)
         }

@@ -106,7 +106,10 @@ impl<S: Service> World<S> {
                 self.timers.remove(&timer);
             }
             ServiceEffect::Report(feedback) => self.reports.push(feedback),
-            ServiceEffect::Disconnect(_) => {}
+            ServiceEffect::Disconnect(_)
+            | ServiceEffect::Finish { .. }
+            | ServiceEffect::Next { .. }
+            | ServiceEffect::GiveUp { .. } => {}
             ServiceEffect::Special(special) => self.specials.push(special),
         }
     }

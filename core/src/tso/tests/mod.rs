@@ -55,7 +55,7 @@ fn asked_leader(tso: &mut Tso, not: Option<&str>) -> TicketId {
 #[track_caller]
 fn opened(tso: &mut Tso, address: &str) -> StreamId {
     match tso.effect() {
-        ServiceEffect::Open { stream, to, path } => {
+        ServiceEffect::Open { stream, to, path, .. } => {
             assert_eq!((&*to, path), (address, "/pdpb.PD/Tso"));
             stream
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tikv_client_core::client::{BoxFuture, ByteStream, Channel, Clock, ConnectOptions, Runtime};
-use tikv_client_core::machine::{Address, TransportClass, TransportFault};
+use tikv_client_core::machine::{Address, Metadata, TransportClass, TransportFault};
 use tikv_client_core::types::{Instant, WallTime};
 
 use super::{Absence, BEGIN_S, Net, Pipe, lock};
@@ -102,7 +102,12 @@ impl SimChannel {
 }
 
 impl Channel for SimChannel {
-    fn unary(&self, path: &'static str, body: Bytes) -> BoxFuture<Result<Bytes, TransportFault>> {
+    fn unary(
+        &self,
+        path: &'static str,
+        _: &Metadata,
+        body: Bytes,
+    ) -> BoxFuture<Result<Bytes, TransportFault>> {
         let Some((id, pipe)) = self.net.open(self.line) else {
             let fault = self.broken();
             return Box::pin(async move { Err(fault) });
@@ -112,7 +117,7 @@ impl Channel for SimChannel {
         Box::pin(async move { std::future::poll_fn(|cx| end.poll(cx)).await })
     }
 
-    fn stream(&self, path: &'static str) -> Box<dyn ByteStream> {
+    fn stream(&self, path: &'static str, _: &Metadata) -> Box<dyn ByteStream> {
         let end = self.net.open(self.line);
         let end = end.map(|(id, pipe)| End { net: self.net.clone(), line: self.line, id, pipe });
         Box::new(SimStream { end: end.ok_or_else(|| self.broken()), path })
@@ -167,6 +172,9 @@ impl ByteStream for SimStream {
             end.net.send(end.line, end.id, self.path, message);
         }
     }
+
+    /// The model's servers do not wait for a stream's end.
+    fn finish(&mut self) {}
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportFault>>> {
         match &self.end {

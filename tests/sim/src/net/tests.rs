@@ -4,6 +4,7 @@ use std::future::poll_fn;
 
 use prost::Message;
 use tikv_client_core::client::{Channel, ConnectOptions, Runtime};
+use tikv_client_core::machine::Metadata;
 use tikv_embedded::control::{Action, Matcher, Rule};
 use tikv_embedded::model::{Layout, Member, Pd};
 use tikv_proto::methods::{pd, tikv};
@@ -64,7 +65,7 @@ fn a_stream_keeps_its_order_and_loses_nothing_whatever_is_sent_again() {
     let runtime = Arc::clone(&world.runtime);
     let counts = world.run(async move {
         let channel = World::connect(&runtime, PD).await.expect("it is there");
-        let mut stream = channel.stream(pd::TSO);
+        let mut stream = channel.stream(pd::TSO, &Metadata::new());
         for count in 1..=50 {
             poll_fn(|cx| stream.poll_ready(cx)).await.expect("open");
             stream.send(tso(count));
@@ -87,7 +88,7 @@ fn behind_a_cut_messages_wait_and_arrive_when_it_heals() {
     let (silent, came) = world.run(async move {
         let channel = World::connect(&runtime, PD).await.expect("it is there");
         net.cut(CLIENT, Node::Pd(0));
-        let call = channel.unary(pd::GET_MEMBERS, Bytes::new());
+        let call = channel.unary(pd::GET_MEMBERS, &Metadata::new(), Bytes::new());
         let dialled = executor.now();
         let silent = World::connect(&runtime, PD).await.expect_err("cut off");
         let waited = executor.now() - dialled;
@@ -108,13 +109,14 @@ fn a_broken_connection_loses_what_waits_and_another_can_be_made() {
     net.with(|state, _| state.cluster.add_fault(Rule::new(Matcher::method("RawPut"), Action::Lose).times(1)));
     let ends = world.run(async move {
         let channel = World::connect(&runtime, STORE).await.expect("it is there");
-        let lost = channel.unary(tikv::RAW_PUT, put("a"));
+        let lost = channel.unary(tikv::RAW_PUT, &Metadata::new(), put("a"));
         runtime.sleep_until(tikv_client_core::types::Instant(50_000_000)).await;
         net.disconnect(None, Node::Store(1));
         let lost = lost.await.map_err(|fault| fault.class);
-        let unsent = channel.unary(tikv::RAW_PUT, put("b")).await.map_err(|fault| fault.class);
+        let unsent =
+            channel.unary(tikv::RAW_PUT, &Metadata::new(), put("b")).await.map_err(|fault| fault.class);
         let again = World::connect(&runtime, STORE).await.expect("it is there still");
-        (lost, unsent, again.unary(tikv::RAW_PUT, put("c")).await.is_ok())
+        (lost, unsent, again.unary(tikv::RAW_PUT, &Metadata::new(), put("c")).await.is_ok())
     });
     assert_eq!(ends, (Err(TransportClass::Lost), Err(TransportClass::Unreachable), true));
 }

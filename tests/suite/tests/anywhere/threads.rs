@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tikv_client_core::client::{BoxFuture, ByteStream, Channel, Clock, ConnectOptions, Runtime};
-use tikv_client_core::machine::{Address, TransportClass, TransportFault};
+use tikv_client_core::machine::{Address, Metadata, TransportClass, TransportFault};
 use tikv_client_core::types::{Instant, WallTime};
 use tikv_embedded::control::Node;
 use tikv_embedded::model::frame::{Answers, commands};
@@ -257,12 +257,17 @@ impl Door {
 }
 
 impl Channel for Door {
-    fn unary(&self, path: &'static str, body: Bytes) -> BoxFuture<Result<Bytes, TransportFault>> {
+    fn unary(
+        &self,
+        path: &'static str,
+        _: &Metadata,
+        body: Bytes,
+    ) -> BoxFuture<Result<Bytes, TransportFault>> {
         let door = self.clone();
         Box::pin(async move { door.call(path, body) })
     }
 
-    fn stream(&self, path: &'static str) -> Box<dyn ByteStream> {
+    fn stream(&self, path: &'static str, _: &Metadata) -> Box<dyn ByteStream> {
         Box::new(Stream { door: self.clone(), path, answers: VecDeque::new(), reader: None })
     }
 }
@@ -292,6 +297,8 @@ impl ByteStream for Stream {
             reader.wake();
         }
     }
+
+    fn finish(&mut self) {}
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, TransportFault>>> {
         self.reader = Some(cx.waker().clone());

@@ -11,7 +11,7 @@ use crate::fixture::sleep;
 use crate::runtimes::{Rt, on_each_runtime};
 
 use super::server::{Server, echo};
-use super::{PATH, assert_fault, eventually, options};
+use super::{NONE, PATH, assert_fault, eventually, options};
 
 /// An address at which nobody listens.
 fn nobody() -> String {
@@ -78,7 +78,7 @@ async fn a_name_is_looked_up(rt: Rt) {
     let server = Server::grpc(echo);
     let port = server.address.rsplit_once(':').unwrap().1;
     let channel = rt.channel(&format!("localhost:{port}")).await;
-    assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "x");
+    assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "x");
 }
 
 #[apply(on_each_runtime)]
@@ -100,8 +100,8 @@ async fn connecting_can_be_given_up(rt: Rt) {
 async fn a_connection_ends_with_its_channel_and_calls(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
-    let streams: Vec<_> = (0..9).map(|_| channel.stream(PATH)).collect();
-    let unary = channel.unary(PATH, "never polled".into());
+    let streams: Vec<_> = (0..9).map(|_| channel.stream(PATH, &NONE)).collect();
+    let unary = channel.unary(PATH, &NONE, "never polled".into());
     sleep(Duration::from_millis(10)).await;
     // On tokio a sleep is a task, too.
     assert!(rt.tasks() <= 2, "one task a connection, however many calls");
@@ -123,7 +123,7 @@ async fn a_connection_ends_though_the_server_takes_no_goodbye(rt: Rt) {
     });
     let options = options(|options| options.keepalive_timeout = Duration::from_millis(30));
     let channel = rt.try_channel(&server.address, &options).await.unwrap();
-    let calls: Vec<_> = (0..200).map(|_| channel.unary(PATH, vec![0; 1 << 20].into())).collect();
+    let calls: Vec<_> = (0..200).map(|_| channel.unary(PATH, &NONE, vec![0; 1 << 20].into())).collect();
     let calls: Vec<_> = calls.into_iter().map(|call| rt.spawn(call)).collect();
     sleep(Duration::from_millis(50)).await;
     for call in calls {

@@ -12,7 +12,7 @@ use tikv_client_core::types::Instant;
 use tikv_client_tokio::Wait;
 
 use super::server::{Server, echo};
-use super::{PATH, assert_fault, eventually, next, options, ready, send};
+use super::{NONE, PATH, assert_fault, eventually, next, options, ready, send};
 use crate::runtimes::{Carrier, on_each_carrier};
 
 fn poll(future: &mut BoxFuture<()>) -> Poll<()> {
@@ -26,8 +26,8 @@ fn any_executor_can_wait_for_what_the_runtime_does(carrier: Carrier) {
     async {
         runtime.sleep_until(runtime.now() + Duration::from_millis(5)).await;
         let channel = runtime.connect(Arc::from(&*server.address), &options(|_| {})).await.unwrap();
-        assert_eq!(channel.unary(PATH, "unary".into()).await.unwrap(), "unary");
-        let mut stream = channel.stream(PATH);
+        assert_eq!(channel.unary(PATH, &NONE, "unary".into()).await.unwrap(), "unary");
+        let mut stream = channel.stream(PATH, &NONE);
         send(&mut *stream, "stream").await;
         assert_eq!(next(&mut *stream).await, Some(Ok("stream".into())));
     }
@@ -53,7 +53,7 @@ fn after_the_runtime_has_ended_nothing_panics(carrier: Carrier) {
     let runtime = carrier.rt.runtime();
     let address: Arc<str> = Arc::from(&*server.address);
     let channel = runtime.connect(Arc::clone(&address), &options(|_| {})).wait().unwrap();
-    let mut used = channel.stream(PATH);
+    let mut used = channel.stream(PATH, &NONE);
     async {
         send(&mut *used, "x").await;
         assert_eq!(next(&mut *used).await, Some(Ok("x".into())));
@@ -61,7 +61,7 @@ fn after_the_runtime_has_ended_nothing_panics(carrier: Carrier) {
     .wait();
     let mut begun = runtime.sleep_until(runtime.now() + Duration::from_secs(1000));
     assert!(poll(&mut begun).is_pending());
-    let unary = channel.unary(PATH, "x".into());
+    let unary = channel.unary(PATH, &NONE, "x".into());
     let connecting = runtime.connect(Arc::clone(&address), &options(|_| {}));
     drop(carrier);
 
@@ -82,7 +82,7 @@ fn after_the_runtime_has_ended_nothing_panics(carrier: Carrier) {
     assert_fault(&connecting.wait().unwrap_err(), Unreachable, &address, ended);
     assert_fault(&unary.wait().unwrap_err(), Unreachable, &address, ended);
     assert_fault(&next(&mut *used).wait().unwrap().unwrap_err(), Lost, &address, ended);
-    let mut stream = channel.stream(PATH);
+    let mut stream = channel.stream(PATH, &NONE);
     assert_fault(&ready(&mut *stream).wait().unwrap_err(), Unreachable, &address, ended);
     drop((stream, used, channel, begun, late, runtime));
 }

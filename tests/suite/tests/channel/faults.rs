@@ -13,15 +13,15 @@ use crate::fixture::{sleep, yield_now};
 use crate::runtimes::{Rt, on_each_runtime};
 
 use super::server::{DATA, HEADERS, Incoming, Raw, Server, echo, framed, grpc_head, status};
-use super::{PATH, assert_fault, eventually, next, options, ready, send};
+use super::{NONE, PATH, assert_fault, eventually, next, options, ready, send};
 
 /// The fault of a unary call and of a stream with one message, which must be the same.
 async fn faults(rt: &Rt, server: &Server, class: TransportClass, text: &str) {
     let channel = rt.channel(&server.address).await;
-    let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = channel.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_fault(&fault, class, &server.address, text);
     let channel = rt.channel(&server.address).await;
-    let mut stream = channel.stream(PATH);
+    let mut stream = channel.stream(PATH, &NONE);
     send(&mut *stream, "x").await;
     let fault = next(&mut *stream).await.unwrap().unwrap_err();
     assert_fault(&fault, class, &server.address, text);
@@ -130,8 +130,8 @@ async fn a_goaway_lets_the_calls_it_names_end_and_no_other_begin(rt: Rt) {
         raw.drain().await;
     });
     let channel = rt.channel(&server.address).await;
-    assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "still");
-    let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
+    assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "still");
+    let fault = channel.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_eq!(fault.class, Unreachable, "{fault}");
 }
 
@@ -150,7 +150,7 @@ async fn a_stream_that_sent_nothing_did_not_happen(rt: Rt) {
         raw.expect(HEADERS).await;
     });
     let channel = rt.channel(&server.address).await;
-    let mut stream = channel.stream(PATH);
+    let mut stream = channel.stream(PATH, &NONE);
     let fault = next(&mut *stream).await.unwrap().unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, "the server closed the connection");
     assert_eq!(ready(&mut *stream).await.unwrap_err().class, Unreachable);
@@ -162,7 +162,7 @@ async fn a_broken_stream_says_so_where_it_is_written_too(rt: Rt) {
         raw.expect(DATA).await;
     });
     let channel = rt.channel(&server.address).await;
-    let mut stream = channel.stream(PATH);
+    let mut stream = channel.stream(PATH, &NONE);
     send(&mut *stream, "x").await;
     // Only the writing side is looked at.
     let fault: TransportFault = loop {
@@ -184,7 +184,7 @@ async fn a_call_on_a_dead_connection_did_not_happen(rt: Rt) {
     let mut last: Option<TransportFault> = None;
     // The first calls may go out, or even be answered, before the end is noticed.
     for _ in 0..1000 {
-        match channel.unary(PATH, "x".into()).await {
+        match channel.unary(PATH, &NONE, "x".into()).await {
             Err(fault) if fault.class == Unreachable => {
                 last = Some(fault);
                 break;
@@ -195,8 +195,8 @@ async fn a_call_on_a_dead_connection_did_not_happen(rt: Rt) {
     let fault = last.expect("the connection is known to be dead");
     assert!(fault.detail.starts_with(&*address), "{fault}");
     // It stays dead, though another server may listen there by now.
-    assert_eq!(channel.unary(PATH, "x".into()).await.unwrap_err().class, Unreachable);
-    let mut stream = channel.stream(PATH);
+    assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap_err().class, Unreachable);
+    let mut stream = channel.stream(PATH, &NONE);
     assert_eq!(ready(&mut *stream).await.unwrap_err().class, Unreachable);
     stream.send("x".into());
     assert_eq!(next(&mut *stream).await.unwrap().unwrap_err().class, Unreachable);
@@ -222,9 +222,9 @@ async fn a_status_is_a_rejection_with_its_message(rt: Rt) {
 async fn an_answer_counts_only_with_its_status(rt: Rt) {
     let server = answering(grpc_head, Some(framed(b"answer")), Some(status("4", Some("too late"))));
     let channel = rt.channel(&server.address).await;
-    let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = channel.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_fault(&fault, Rejected(4), &server.address, "too late");
-    let mut stream = channel.stream(PATH);
+    let mut stream = channel.stream(PATH, &NONE);
     send(&mut *stream, "x").await;
     assert_eq!(next(&mut *stream).await, Some(Ok("answer".into())), "a stream's messages count at once");
     assert_eq!(next(&mut *stream).await.unwrap().unwrap_err().class, Rejected(4));
@@ -249,11 +249,11 @@ async fn answers_that_break_grpc_are_lost(rt: Rt) {
     let silent = answering(grpc_head, Some(Bytes::new()), None);
     faults(&rt, &silent, Lost, "the server ended the call without a status").await;
     let none = answering(grpc_head, None, Some(status("0", None)));
-    let fault = rt.channel(&none.address).await.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = rt.channel(&none.address).await.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_fault(&fault, Lost, &none.address, "the server ended the call without an answer");
     let two =
         answering(grpc_head, Some([framed(b"1"), framed(b"2")].concat().into()), Some(status("0", None)));
-    let fault = rt.channel(&two.address).await.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = rt.channel(&two.address).await.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_fault(&fault, Lost, &two.address, "the server sent two answers to one request");
 }
 
@@ -261,15 +261,15 @@ async fn answers_that_break_grpc_are_lost(rt: Rt) {
 async fn a_message_above_the_limit_is_refused(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.try_channel(&server.address, &options(|options| options.max_message = 4)).await.unwrap();
-    assert_eq!(channel.unary(PATH, "four".into()).await.unwrap(), "four");
-    let fault = channel.unary(PATH, "fives".into()).await.unwrap_err();
+    assert_eq!(channel.unary(PATH, &NONE, "four".into()).await.unwrap(), "four");
+    let fault = channel.unary(PATH, &NONE, "fives".into()).await.unwrap_err();
     assert_fault(
         &fault,
         Rejected(8),
         &server.address,
         "message of 5 bytes, more than the 4 that are accepted",
     );
-    assert_eq!(channel.unary(PATH, "next".into()).await.unwrap(), "next", "the connection lives on");
+    assert_eq!(channel.unary(PATH, &NONE, "next".into()).await.unwrap(), "next", "the connection lives on");
 }
 
 #[apply(on_each_runtime)]
@@ -289,15 +289,15 @@ async fn a_call_given_up_is_reset_and_the_connection_lives_on(rt: Rt) {
         }
     });
     let channel = rt.channel(&server.address).await;
-    let unary = rt.spawn(channel.unary(PATH, "hang".into()));
-    let mut stream = channel.stream(PATH);
+    let unary = rt.spawn(channel.unary(PATH, &NONE, "hang".into()));
+    let mut stream = channel.stream(PATH, &NONE);
     send(&mut *stream, "hang").await;
     yield_now().await;
     drop(stream);
     assert_eq!(told.recv().await.unwrap(), h2::Reason::CANCEL);
     unary.abort();
     assert_eq!(told.recv().await.unwrap(), h2::Reason::CANCEL);
-    assert_eq!(channel.unary(PATH, "echo".into()).await.unwrap(), "here");
+    assert_eq!(channel.unary(PATH, &NONE, "echo".into()).await.unwrap(), "here");
     let channel: &dyn Channel = &*channel;
     eventually("the channel is printed", || format!("{channel:?}").contains(&server.address)).await;
 }
@@ -306,6 +306,6 @@ async fn a_call_given_up_is_reset_and_the_connection_lives_on(rt: Rt) {
 async fn a_bad_path_is_told(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
-    let fault = channel.unary("/a b", Bytes::new()).await.unwrap_err();
+    let fault = channel.unary("/a b", &NONE, Bytes::new()).await.unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, "\"/a b\" is not a path: invalid uri character");
 }

@@ -12,7 +12,7 @@ use crate::fixture::sleep;
 use crate::runtimes::{Rt, on_each_runtime};
 
 use super::server::{ACK, DATA, HEADERS, PING, Raw, Server};
-use super::{PATH, assert_fault, eventually, next, options, send};
+use super::{NONE, PATH, assert_fault, eventually, next, options, send};
 
 fn quick() -> ConnectOptions {
     options(|options| {
@@ -27,9 +27,9 @@ const SILENCE: &str = "no answer to a ping within 30ms";
 async fn a_peer_that_does_not_answer_a_ping_is_dead(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move { raw.drain().await });
     let channel = rt.try_channel(&server.address, &quick()).await.unwrap();
-    let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = channel.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_fault(&fault, Lost, &server.address, SILENCE);
-    let fault = channel.unary(PATH, "x".into()).await.unwrap_err();
+    let fault = channel.unary(PATH, &NONE, "x".into()).await.unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, SILENCE);
     rt.no_tasks().await;
 }
@@ -38,7 +38,7 @@ async fn a_peer_that_does_not_answer_a_ping_is_dead(rt: Rt) {
 async fn a_stream_without_traffic_is_watched(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move { raw.drain().await });
     let channel = rt.try_channel(&server.address, &quick()).await.unwrap();
-    let mut stream = channel.stream(PATH);
+    let mut stream = channel.stream(PATH, &NONE);
     send(&mut *stream, "x").await;
     let fault = next(&mut *stream).await.unwrap().unwrap_err();
     assert_fault(&fault, Lost, &server.address, SILENCE);
@@ -68,7 +68,7 @@ async fn a_peer_that_answers_pings_may_take_its_time(rt: Rt) {
     let server = Server::raw(|raw| answer_after(raw, 4));
     let options = options(|options| options.keepalive_interval = Duration::from_millis(10));
     let channel = rt.try_channel(&server.address, &options).await.unwrap();
-    assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "alive");
+    assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "alive");
 }
 
 #[apply(on_each_runtime)]
@@ -88,7 +88,7 @@ async fn whatever_comes_is_a_sign_of_life(rt: Rt) {
         options.keepalive_timeout = Duration::from_millis(80);
     });
     let channel = rt.try_channel(&server.address, &options).await.unwrap();
-    assert_eq!(channel.unary(PATH, "x".into()).await.unwrap(), "alive");
+    assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "alive");
 }
 
 #[apply(on_each_runtime)]
@@ -113,7 +113,7 @@ async fn no_ping_goes_out_while_no_call_is_open(rt: Rt) {
     let channel = rt.try_channel(&server.address, &options).await.unwrap();
     sleep(10 * interval).await;
     assert_eq!(pings.load(Ordering::Relaxed), 0, "before the first call");
-    let stream = channel.stream(PATH);
+    let stream = channel.stream(PATH, &NONE);
     eventually("pings while a call is open", || pings.load(Ordering::Relaxed) > 1).await;
     drop(stream);
     // One that was on its way may still come.

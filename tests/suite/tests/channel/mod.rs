@@ -19,12 +19,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tikv_client_core::client::{ByteStream, Channel, ConnectOptions};
-use tikv_client_core::machine::{TransportClass, TransportFault};
+use tikv_client_core::machine::{Metadata, TransportClass, TransportFault};
 
 use crate::fixture::{PATIENCE, sleep};
 use crate::runtimes::Rt;
 
 const PATH: &str = "/test.Service/Method";
+
+/// No headers beside gRPC's.
+const NONE: Metadata = Vec::new();
 
 /// Options with time-outs that a healthy test never meets; `change` makes the test's own.
 fn options(change: impl FnOnce(&mut ConnectOptions)) -> ConnectOptions {

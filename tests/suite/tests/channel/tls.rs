@@ -1,75 +1,35 @@
-//! TLS: who is trusted, who has to show what, and what is said when that fails.
+//! TLS: who is trusted, who has to show what, what is said when that fails, and certificates that change.
 
 use macro_rules_attribute::apply;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tikv_client_core::config::{Security, Tls};
 use tikv_client_core::machine::TransportClass::Unreachable;
 use tikv_client_core::machine::TransportFault;
 use tokio::io::AsyncReadExt;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
+use tokio_rustls::rustls::ServerConfig;
 
+use crate::certificates::{Authority, Identity, server_config};
+use crate::fixture::Folder;
 use crate::runtimes::{Rt, on_each_runtime};
 
 use super::server::{Server, echo, grpc};
-use super::{PATH, assert_fault, options};
-
-/// Signs certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its key.
-struct Identity {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn pem(&self) -> String {
-        self.0.as_ref().pem()
-    }
-
-    fn identity(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        Identity { certificate: params.signed_by(&key, &self.0).unwrap(), key }
-    }
-}
-
-fn provider() -> Arc<crypto::CryptoProvider> {
-    Arc::new(crypto::ring::default_provider())
-}
+use super::{NONE, PATH, assert_fault, options};
 
 /// A TLS server with `identity`, which asks for a certificate of `clients` if that is given.
 fn serve(identity: &Identity, clients: Option<&Authority>) -> Server {
-    let builder =
-        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(clients) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(clients.0.as_ref().der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        }
-    };
-    let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
-    let mut config = builder.with_single_cert(vec![identity.certificate.der().clone()], key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    serve_as(Arc::new(Mutex::new(server_config(identity, clients))))
+}
+
+/// A TLS server whose configuration can be changed: it is that of connections from then on.
+fn serve_as(config: Arc<Mutex<Arc<ServerConfig>>>) -> Server {
     let handler = Arc::new(echo);
     Server::new(move |socket| {
-        let (acceptor, handler) = (acceptor.clone(), Arc::clone(&handler));
+        let (acceptor, handler) =
+            (TlsAcceptor::from(Arc::clone(&config.lock().unwrap())), Arc::clone(&handler));
         async move {
             if let Ok(socket) = acceptor.accept(socket).await {
                 grpc(socket, handler).await;
@@ -82,7 +42,7 @@ async fn call(rt: &Rt, server: &Server, tls: Tls) -> Result<(), TransportFault> 
     let options = options(|options| options.security = Security::Tls(tls));
     let channel = rt.try_channel(&server.address, &options).await?;
     let large = vec![7; 1 << 20];
-    assert!(channel.unary(PATH, large.clone().into()).await? == large);
+    assert!(channel.unary(PATH, &NONE, large.clone().into()).await? == large);
     Ok(())
 }
 
@@ -183,4 +143,86 @@ async fn a_handshake_that_is_not_answered_ends_in_time(rt: Rt) {
     let fault = rt.try_channel(&server.address, &options).await.unwrap_err();
     assert_fault(&fault, Unreachable, &server.address, "not connected within 30ms");
     rt.no_tasks().await;
+}
+
+/// The files of a client's certificates.
+struct Files {
+    folder: Folder,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self { folder: Folder::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, pem: &str) {
+        std::fs::write(self.path(name), pem).unwrap();
+    }
+
+    fn write_identity(&self, identity: &Identity) {
+        self.write("client.pem", &identity.certificate.pem());
+        self.write("client-key.pem", &identity.key.serialize_pem());
+    }
+
+    fn tls(&self) -> Tls {
+        Tls::new(self.path("ca.pem")).identity(self.path("client.pem"), self.path("client-key.pem"))
+    }
+}
+
+#[apply(on_each_runtime)]
+async fn files_are_read_anew_for_each_connection_and_what_is_connected_stays(rt: Rt) {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let config = Arc::new(Mutex::new(server_config(&authority.identity("127.0.0.1"), Some(&clients))));
+    let server = serve_as(Arc::clone(&config));
+    let files = Files::new();
+    files.write("ca.pem", &authority.pem());
+    files.write_identity(&clients.identity("client"));
+    let with_files = options(|options| options.security = Security::Tls(files.tls()));
+    let old = rt.try_channel(&server.address, &with_files).await.unwrap();
+    assert_eq!(old.unary(PATH, &NONE, "before".into()).await.unwrap(), "before");
+
+    // Both sides get certificates of other authorities.
+    let (authority, clients) = (Authority::new(), Authority::new());
+    *config.lock().unwrap() = server_config(&authority.identity("127.0.0.1"), Some(&clients));
+    assert_eq!(rt.try_channel(&server.address, &with_files).await.unwrap_err().class, Unreachable);
+    files.write("ca.pem", &authority.pem());
+    files.write_identity(&clients.identity("client"));
+    let new = rt.try_channel(&server.address, &with_files).await.unwrap();
+    assert_eq!(new.unary(PATH, &NONE, "after".into()).await.unwrap(), "after");
+    assert_eq!(old.unary(PATH, &NONE, "still".into()).await.unwrap(), "still");
+}
+
+#[apply(on_each_runtime)]
+async fn a_rotation_that_is_half_done_drops_no_connection(rt: Rt) {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = serve(&authority.identity("127.0.0.1"), Some(&clients));
+    let files = Files::new();
+    files.write("ca.pem", &authority.pem());
+    files.write_identity(&clients.identity("client"));
+    let with_files = options(|options| options.security = Security::Tls(files.tls()));
+    rt.try_channel(&server.address, &with_files).await.unwrap();
+    let next = clients.identity("client");
+    // The certificate is there and its key is not; then a torn file; then none.
+    files.write("client.pem", &next.certificate.pem());
+    rt.try_channel(&server.address, &with_files).await.unwrap();
+    files.write("client-key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA");
+    rt.try_channel(&server.address, &with_files).await.unwrap();
+    std::fs::remove_file(files.path("ca.pem")).unwrap();
+    rt.try_channel(&server.address, &with_files).await.unwrap();
+    files.write("ca.pem", &authority.pem());
+    files.write("client-key.pem", &next.key.serialize_pem());
+    rt.try_channel(&server.address, &with_files).await.unwrap();
+}
+
+#[apply(on_each_runtime)]
+async fn files_that_cannot_be_read_are_named(rt: Rt) {
+    let server = serve(&Authority::new().identity("127.0.0.1"), None);
+    let none = Path::new("/no/such/ca.pem");
+    let text =
+        "the authorities' PEM cannot be read from /no/such/ca.pem: no such file or directory (os error 2)";
+    refused(&rt, &server, Tls::new(none), text).await;
 }
