@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod client;
 pub mod codec;
 pub mod config;
+pub mod details;
 pub mod error;
 pub mod lock;
 pub mod machine;

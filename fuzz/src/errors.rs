@@ -206,7 +206,7 @@ fn may_have_happened(said: &Said, request: &Request) -> bool {
         Said::Fault(Fault::Transport(fault)) => fault.class.may_have_happened(),
         Said::Fault(Fault::Interrupted(_)) => true,
         Said::Fault(_) => false,
-        Said::Body(body) => match response::region_error(body) {
+        Said::Body(body) => match response::region_error(request.command(), body) {
             Err(_) => request.command().writes(),
             Ok(error) => error.is_some_and(|error| error.undetermined_result.is_some()),
         },
@@ -310,7 +310,11 @@ fn judge(
     match end {
         Ok(reply) => {
             assert!(matches!(last, Said::Body(body) if *body == reply.body), "another answer: {reply:?}");
-            assert_eq!(response::region_error(&reply.body), Ok(None), "a region error is no reply");
+            assert_eq!(
+                response::region_error(request.command(), &reply.body),
+                Ok(None),
+                "a region error is no reply"
+            );
         }
         Err(Unanswered::Regroup { may_have_happened }) => {
             assert!(regroups, "a request by key regroups");
@@ -318,7 +322,8 @@ fn judge(
         }
         Err(Unanswered::Failed { error, may_have_happened }) => {
             assert_eq!(may_have_happened, lost, "{:?} failed with {error} after {last:?}", request.command());
-            let corrupt = matches!(last, Said::Body(body) if response::region_error(body).is_err());
+            let corrupt =
+                matches!(last, Said::Body(body) if response::region_error(request.command(), body).is_err());
             assert_eq!(matches!(error, Error::Corrupt { .. }), corrupt, "{error}");
             assert!(!error.to_string().is_empty());
         }

@@ -80,8 +80,8 @@ impl Play {
             );
             for (id, request) in frame.request_ids.into_iter().zip(frame.requests) {
                 let (key, context, tag) = match request.cmd.expect("a request has a command") {
-                    Cmd::RawGet(get) => (get.key, get.context, Command::RawGet.batch_tag()),
-                    Cmd::RawPut(put) => (put.key, put.context, Command::RawPut.batch_tag()),
+                    Cmd::RawGet(get) => (get.key, get.context, Command::RawGet.number()),
+                    Cmd::RawPut(put) => (put.key, put.context, Command::RawPut.number()),
                     Cmd::Empty(_) => {
                         assert_eq!(id, 0, "only the priming frame is empty");
                         continue;

@@ -255,7 +255,7 @@ impl RegionCall {
         to: Located,
         cx: &mut Cx<'_>,
     ) -> Result<Option<Phase>, Box<Unanswered>> {
-        let error = match response::region_error(body) {
+        let error = match response::region_error(self.request.command(), body) {
             Ok(None) => return Ok(None),
             Ok(Some(error)) => error,
             Err(error) => {

@@ -1,96 +1,238 @@
-//! The table of commands: how each travels, and what it answers.
+//! The table of commands: how each travels, what it answers, and where the fields stand that every command has.
+
+use std::fmt::Debug;
 
 use prost::Message;
-use tikv_proto::kvrpcpb as pb;
-use tikv_proto::methods::tikv as method;
+
+use super::table::{Command, ROWS};
 
 /// A message that is a command: its type names its response.
 pub trait Typed: Message + Default {
-    /// What a store answers to it.
+    /// What a store answers to it; of a streamed command, each item.
     type Response: Message + Default;
     /// The command's row in the table.
     const COMMAND: Command;
 }
 
-macro_rules! commands {
-    ($($name:ident = $tag:literal, $path:ident, $request:ident => $response:ident, $writes:literal;)*) => {
-        /// A command of `tikvpb.Tikv` that this client sends.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
-        pub enum Command {
-            $(
-                #[doc = concat!("`", stringify!($request), "`")]
-                $name,
-            )*
-        }
+/// What is done with the types of a command's messages.
+pub(crate) trait Visitor {
+    /// What comes of it.
+    type Output;
 
-        impl Command {
-            /// Every command, in the order of the table.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-
-            /// The field of `BatchCommandsRequest.Request` (and of the response) that carries it.
-            #[must_use]
-            pub const fn batch_tag(self) -> u32 {
-                match self { $(Self::$name => $tag,)* }
-            }
-
-            /// The command of such a field; `None` when this client sends none.
-            #[must_use]
-            pub const fn of_batch_tag(tag: u32) -> Option<Self> {
-                match tag {
-                    $($tag => Some(Self::$name),)*
-                    _ => None,
-                }
-            }
-
-            /// Whether its keys are raw ones, which PD and region errors have as they are.
-            #[must_use]
-            pub const fn is_raw(self) -> bool {
-                // The raw commands' fields stand together: RawGet is the first, RawCoprocessor apart.
-                matches!(self.batch_tag(), 13..=21 | 34)
-            }
-
-            /// The path of its unary twin.
-            #[must_use]
-            pub const fn path(self) -> &'static str {
-                match self { $(Self::$name => method::$path,)* }
-            }
-
-            /// Whether it may change what is stored: without an answer nobody knows if it did.
-            #[must_use]
-            pub const fn writes(self) -> bool {
-                match self { $(Self::$name => $writes,)* }
-            }
-        }
-
-        $(
-            impl Typed for pb::$request {
-                type Response = pb::$response;
-                const COMMAND: Command = Command::$name;
-            }
-        )*
-    };
+    /// `Q` is the request's type, `R` the response's.
+    fn visit<Q: Message + Default + Debug, R: Message + Default + Debug>(self) -> Self::Output;
 }
 
-commands! {
-    Get = 1, KV_GET, GetRequest => GetResponse, false;
-    Scan = 2, KV_SCAN, ScanRequest => ScanResponse, false;
-    Prewrite = 3, KV_PREWRITE, PrewriteRequest => PrewriteResponse, true;
-    Commit = 4, KV_COMMIT, CommitRequest => CommitResponse, true;
-    BatchGet = 7, KV_BATCH_GET, BatchGetRequest => BatchGetResponse, false;
-    BatchRollback = 8, KV_BATCH_ROLLBACK, BatchRollbackRequest => BatchRollbackResponse, true;
-    ScanLock = 9, KV_SCAN_LOCK, ScanLockRequest => ScanLockResponse, false;
-    ResolveLock = 10, KV_RESOLVE_LOCK, ResolveLockRequest => ResolveLockResponse, true;
-    RawGet = 13, RAW_GET, RawGetRequest => RawGetResponse, false;
-    RawBatchGet = 14, RAW_BATCH_GET, RawBatchGetRequest => RawBatchGetResponse, false;
-    RawPut = 15, RAW_PUT, RawPutRequest => RawPutResponse, true;
-    RawBatchPut = 16, RAW_BATCH_PUT, RawBatchPutRequest => RawBatchPutResponse, true;
-    RawDelete = 17, RAW_DELETE, RawDeleteRequest => RawDeleteResponse, true;
-    RawBatchDelete = 18, RAW_BATCH_DELETE, RawBatchDeleteRequest => RawBatchDeleteResponse, true;
-    RawScan = 19, RAW_SCAN, RawScanRequest => RawScanResponse, false;
-    RawDeleteRange = 20, RAW_DELETE_RANGE, RawDeleteRangeRequest => RawDeleteRangeResponse, true;
-    PessimisticRollback = 24, KV_PESSIMISTIC_ROLLBACK, PessimisticRollbackRequest => PessimisticRollbackResponse, true;
-    CheckTxnStatus = 25, KV_CHECK_TXN_STATUS, CheckTxnStatusRequest => CheckTxnStatusResponse, true;
-    TxnHeartBeat = 26, KV_TXN_HEART_BEAT, TxnHeartBeatRequest => TxnHeartBeatResponse, true;
-    CheckSecondaryLocks = 33, KV_CHECK_SECONDARY_LOCKS, CheckSecondaryLocksRequest => CheckSecondaryLocksResponse, true;
+/// How a command reaches its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Travel {
+    /// In a frame of the BatchCommands stream; it has a unary twin, too.
+    Batched,
+    /// As a unary call.
+    Unary,
+    /// As a call that is answered by a stream of items.
+    Streamed,
+}
+
+/// What a command is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Level {
+    /// One region: its context names region, epoch and peer.
+    Region,
+    /// A TiKV store as a whole.
+    Store,
+    /// A TiFlash store; where regions matter, its message lists them.
+    TiFlash,
+}
+
+/// Numbers of protobuf fields; 0: the message has no such field.
+#[derive(Debug)]
+pub(super) struct Fields {
+    context: u32,
+    start_ts: u32,
+    region_error: u32,
+    key_error: u32,
+    details: u32,
+}
+
+impl Fields {
+    pub(super) const fn new([context, start_ts, region_error, key_error, details]: [u32; 5]) -> Self {
+        Self { context, start_ts, region_error, key_error, details }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) travel: Travel,
+    pub(super) number: u32,
+    pub(super) path: &'static str,
+    pub(super) level: Level,
+    pub(super) writes: bool,
+    pub(super) fields: Fields,
+}
+
+/// The number of a field, if there is one.
+const fn field(number: u32) -> Option<u32> {
+    if number == 0 { None } else { Some(number) }
+}
+
+impl Command {
+    const fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// Its name in metrics and texts.
+    ///
+    /// client-go: `tikvrpc/tikvrpc.go: CmdType.String`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// How it reaches its store.
+    #[must_use]
+    pub const fn travel(self) -> Travel {
+        self.row().travel
+    }
+
+    /// The field of `BatchCommandsRequest.Request` (and of the response) that carries it; `None` when it cannot be batched.
+    #[must_use]
+    pub const fn batch_tag(self) -> Option<u32> {
+        match self.row().travel {
+            Travel::Batched => Some(self.row().number),
+            Travel::Unary | Travel::Streamed => None,
+        }
+    }
+
+    /// Its number in traces: the batch tag, where it has one. It never changes.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.row().number
+    }
+
+    /// The command of a number.
+    #[must_use]
+    pub fn of_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|command| command.number() == number)
+    }
+
+    /// The path of its unary or streaming method.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        self.row().path
+    }
+
+    /// What it is sent to.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        self.row().level
+    }
+
+    /// Whether it may change what is stored: without an answer nobody knows if it did.
+    ///
+    /// client-go takes `RawBatchDelete`, `RawDeleteRange` and `RawCompareAndSwap` for reads where it counts request units
+    /// (`tikvrpc/tikvrpc.go: IsRawWriteRequest`); here they are the writes that they are.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        self.row().writes
+    }
+
+    /// Whether sending it once more leaves the same as sending it once, also when the first was executed and its answer lost.
+    #[must_use]
+    pub const fn repeats_safely(self) -> bool {
+        !matches!(self, Self::RawCompareAndSwap | Self::RawCoprocessor | Self::DispatchMppTask)
+    }
+
+    /// Whether a killed operation stops before sending it again. Those that give locks back, and a commit, go on.
+    ///
+    /// client-go: `tikvrpc/tikvrpc.go: IsInterruptible`.
+    #[must_use]
+    pub const fn is_interruptible(self) -> bool {
+        !matches!(self, Self::PessimisticRollback | Self::BatchRollback | Self::Commit)
+    }
+
+    /// Whether its keys are raw ones, which PD and region errors have as they are.
+    #[must_use]
+    pub const fn is_raw(self) -> bool {
+        matches!(
+            self,
+            Self::RawGet
+                | Self::RawBatchGet
+                | Self::RawPut
+                | Self::RawBatchPut
+                | Self::RawDelete
+                | Self::RawBatchDelete
+                | Self::RawScan
+                | Self::RawDeleteRange
+                | Self::RawBatchScan
+                | Self::RawCoprocessor
+                | Self::RawGetKeyTtl
+                | Self::RawCompareAndSwap
+                | Self::RawChecksum
+        )
+    }
+
+    /// Whether it is a user's read: a read time-out of its own and the choice of a replica are for these.
+    ///
+    /// client-go: `internal/locate/region_request.go: isReadReq`.
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        matches!(
+            self,
+            Self::Get
+                | Self::BatchGet
+                | Self::Scan
+                | Self::Coprocessor
+                | Self::CoprocessorStream
+                | Self::BatchCoprocessor
+        )
+    }
+
+    /// Whether it reads at a timestamp that must not lie in PD's future.
+    ///
+    /// client-go: `internal/locate/region_request.go: validateReadTS`.
+    #[must_use]
+    pub const fn reads_at_timestamp(self) -> bool {
+        self.is_read() || matches!(self, Self::ScanLock | Self::BufferBatchGet)
+    }
+
+    /// The field of the request that holds its context.
+    #[must_use]
+    pub const fn context_field(self) -> Option<u32> {
+        field(self.row().fields.context)
+    }
+
+    /// The field of the request that holds its transaction's start timestamp, or the timestamp it reads at.
+    ///
+    /// client-go: `tikvrpc/tikvrpc.go: GetStartTS`.
+    #[must_use]
+    pub const fn start_ts_field(self) -> Option<u32> {
+        field(self.row().fields.start_ts)
+    }
+
+    /// The field of the response that holds its region error.
+    ///
+    /// client-go: `tikvrpc/tikvrpc.go: GetRegionError`.
+    #[must_use]
+    pub const fn region_error_field(self) -> Option<u32> {
+        field(self.row().fields.region_error)
+    }
+
+    /// The field of the response that holds its key error, or its key errors.
+    #[must_use]
+    pub const fn key_error_field(self) -> Option<u32> {
+        field(self.row().fields.key_error)
+    }
+
+    /// The field of the response that holds an `ExecDetailsV2`.
+    ///
+    /// client-go: `tikvrpc/tikvrpc.go: GetExecDetailsV2`.
+    #[must_use]
+    pub const fn details_field(self) -> Option<u32> {
+        field(self.row().fields.details)
+    }
 }

@@ -8,6 +8,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use tikv_proto::kvrpcpb as pb;
 
 use crate::machine::Attempt;
+use crate::types::Located;
 
 /// The field of every request that holds its context.
 const CONTEXT: u32 = 1;
@@ -76,12 +77,28 @@ fn pair_len(field: u32, (first, second): (u64, u64)) -> usize {
     key_len(field) + encoded_len_varint(inner as u64) + inner
 }
 
-fn inner_len(profile: &Profile, attempt: &Attempt) -> usize {
-    let to = &attempt.to;
-    profile.0.len()
-        + uint_len(field::REGION_ID, to.region.id.0)
+/// The fields that say where the request goes; what goes to a store as a whole has none of them.
+fn target_len(to: &Located) -> usize {
+    if to.region.id.0 == 0 {
+        return 0;
+    }
+    uint_len(field::REGION_ID, to.region.id.0)
         + pair_len(field::REGION_EPOCH, (to.region.conf_ver, to.region.version))
         + pair_len(field::PEER, (to.peer.0, to.store.0))
+}
+
+fn put_target(to: &Located, into: &mut impl BufMut) {
+    if to.region.id.0 == 0 {
+        return;
+    }
+    put_uint(field::REGION_ID, to.region.id.0, into);
+    put_pair(field::REGION_EPOCH, (to.region.conf_ver, to.region.version), into);
+    put_pair(field::PEER, (to.peer.0, to.store.0), into);
+}
+
+fn inner_len(profile: &Profile, attempt: &Attempt) -> usize {
+    profile.0.len()
+        + target_len(&attempt.to)
         + uint_len(field::MAX_EXECUTION_DURATION_MS, attempt.max_execution_ms.into())
         + uint_len(field::IS_RETRY_REQUEST, attempt.retry.into())
 }
@@ -95,13 +112,10 @@ pub(crate) fn context_len(profile: &Profile, attempt: &Attempt) -> usize {
 
 /// Appends the context field of `attempt` to an encoded request.
 pub fn append_context(profile: &Profile, attempt: &Attempt, into: &mut impl BufMut) {
-    let to = &attempt.to;
     encode_key(CONTEXT, WireType::LengthDelimited, into);
     encode_varint(inner_len(profile, attempt) as u64, into);
     into.put_slice(&profile.0);
-    put_uint(field::REGION_ID, to.region.id.0, into);
-    put_pair(field::REGION_EPOCH, (to.region.conf_ver, to.region.version), into);
-    put_pair(field::PEER, (to.peer.0, to.store.0), into);
+    put_target(&attempt.to, into);
     put_uint(field::MAX_EXECUTION_DURATION_MS, attempt.max_execution_ms.into(), into);
     put_uint(field::IS_RETRY_REQUEST, attempt.retry.into(), into);
 }
@@ -109,15 +123,18 @@ pub fn append_context(profile: &Profile, attempt: &Attempt, into: &mut impl BufM
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Located, PeerId, RegionId, RegionVersion, StoreId};
+    use crate::types::{PeerId, RegionId, RegionVersion, StoreId};
     use proptest::prelude::*;
     use tikv_proto::metapb;
 
     proptest! {
         #[test]
         fn an_appended_context_reads_as_the_whole_context(
-            ids in any::<[u64; 5]>(), retry: bool, ms: u32, source in "[a-z]{0,9}", key in "[a-z]{1,9}",
+            mut ids in any::<[u64; 5]>(), to_store: bool, retry: bool, ms: u32, source in "[a-z]{0,9}", key in "[a-z]{1,9}",
         ) {
+            if to_store {
+                ids[0] = 0;
+            }
             let attempt = Attempt {
                 to: Located {
                     region: RegionVersion { id: RegionId(ids[0]), version: ids[1], conf_ver: ids[2] },
@@ -134,11 +151,12 @@ mod tests {
             let before = wire.len();
             append_context(&profile, &attempt, &mut wire);
             prop_assert_eq!(wire.len() - before, context_len(&profile, &attempt));
+            let to_region = ids[0] != 0;
             let expected = pb::RawGetRequest {
                 context: Some(pb::Context {
                     region_id: ids[0],
-                    region_epoch: Some(metapb::RegionEpoch { conf_ver: ids[2], version: ids[1] }),
-                    peer: Some(metapb::Peer { id: ids[3], store_id: ids[4], ..Default::default() }),
+                    region_epoch: to_region.then_some(metapb::RegionEpoch { conf_ver: ids[2], version: ids[1] }),
+                    peer: to_region.then(|| metapb::Peer { id: ids[3], store_id: ids[4], ..Default::default() }),
                     max_execution_duration_ms: ms.into(),
                     is_retry_request: retry,
                     ..shared

@@ -1,20 +1,34 @@
 //! Requests: one command, encoded once for all its attempts.
 //!
-//! [`command`] is the table of commands: how each travels and what it answers. [`Request`] holds the encoded message
+//! [`Command`] is a row of the table of commands: how each travels and what it answers. [`Request`] holds the encoded message
 //! without its context; `context` encodes the context of one attempt, which is appended when the request is sent
 //! (a protobuf message is the concatenation of its fields). [`response`] looks into a response without decoding it.
 
-pub mod command;
+mod command;
 mod context;
+mod marks;
 pub mod response;
+pub mod source;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+use tikv_proto::coprocessor;
 
-pub use command::{Command, Typed};
+use crate::machine::Attempt;
+use crate::types::Timestamp;
+
+pub(crate) use command::Visitor;
+pub use command::{Level, Travel, Typed};
 pub(crate) use context::context_len;
 pub use context::{Profile, append_context};
+pub use marks::{NoTraceparent, TraceFlags, TraceId};
+pub use source::RequestSource;
+pub use table::Command;
 
 /// A command's message, encoded without its context.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,6 +42,32 @@ impl Request {
     /// Encodes `message`, whose own context must be unset: attempts bring theirs.
     pub fn new<M: Typed>(message: &M, profile: Profile) -> Self {
         Self { command: M::COMMAND, body: message.encode_to_vec().into(), profile }
+    }
+
+    /// The request of a coprocessor stream: its message type is that of the unary command.
+    #[must_use]
+    pub fn coprocessor_stream(message: &coprocessor::Request, profile: Profile) -> Self {
+        Self { command: Command::CoprocessorStream, body: message.encode_to_vec().into(), profile }
+    }
+
+    /// The start timestamp of its transaction, or the timestamp it reads at; 0 when it has none.
+    ///
+    /// client-go: `tikvrpc/tikvrpc.go: GetStartTS`.
+    #[must_use]
+    pub fn start_ts(&self) -> Timestamp {
+        Timestamp(response::number(self.command.start_ts_field(), &self.body))
+    }
+
+    /// The whole message of one attempt, as a unary call sends it.
+    #[must_use]
+    pub fn whole(&self, attempt: &Attempt) -> Bytes {
+        if self.command.context_field().is_none() {
+            return self.body.clone();
+        }
+        let mut whole = BytesMut::with_capacity(self.body.len() + context_len(&self.profile, attempt));
+        whole.extend_from_slice(&self.body);
+        append_context(&self.profile, attempt, &mut whole);
+        whole.freeze()
     }
 
     /// The command.

@@ -3,31 +3,63 @@
 use bytes::{Buf, Bytes};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost::{DecodeError, Message};
-use tikv_proto::errorpb;
+use tikv_proto::{errorpb, kvrpcpb};
 
-/// The field of every response in the command table that holds its region error.
-const REGION_ERROR: u32 = 1;
+use super::Command;
 
-/// The region error of an encoded response, if it has one. Values are passed over, not copied.
+/// The region error of an encoded response to `command`, if it has one. Values are passed over, not copied.
 ///
 /// # Errors
 /// The bytes are no protobuf message.
-pub fn region_error(response: &Bytes) -> Result<Option<errorpb::Error>, DecodeError> {
-    let mut rest: &[u8] = response;
-    let mut found: Option<errorpb::Error> = None;
+pub fn region_error(command: Command, response: &Bytes) -> Result<Option<errorpb::Error>, DecodeError> {
+    message(command.region_error_field(), response)
+}
+
+/// The execution details of an encoded response to `command`, if it has them.
+///
+/// # Errors
+/// The bytes are no protobuf message.
+///
+/// client-go: `tikvrpc/tikvrpc.go: GetExecDetailsV2`.
+pub fn exec_details(
+    command: Command,
+    response: &Bytes,
+) -> Result<Option<kvrpcpb::ExecDetailsV2>, DecodeError> {
+    if command.details_field().is_none() { Ok(None) } else { message(command.details_field(), response) }
+}
+
+/// The message in the field `wanted` of an encoded message. All of the message is looked at, so that bytes which are none are
+/// found out.
+fn message<M: Message + Default>(wanted: Option<u32>, whole: &Bytes) -> Result<Option<M>, DecodeError> {
+    let mut rest: &[u8] = whole;
+    let mut found: Option<M> = None;
     while rest.has_remaining() {
         let (field, wire_type) = decode_key(&mut rest)?;
-        if field != REGION_ERROR || wire_type != WireType::LengthDelimited {
+        if Some(field) != wanted || wire_type != WireType::LengthDelimited {
             skip_field(wire_type, field, &mut rest, DecodeContext::default())?;
             continue;
         }
         let len = length(&mut rest)?;
-        let at = response.len() - rest.len();
-        let error = found.get_or_insert_default();
-        error.merge(response.slice(at..at + len))?;
+        let at = whole.len() - rest.len();
+        found.get_or_insert_default().merge(whole.slice(at..at + len))?;
         rest.advance(len);
     }
     Ok(found)
+}
+
+/// The number in the field `wanted` of an encoded message; 0 when it is not set, or the bytes are no message.
+pub(super) fn number(wanted: Option<u32>, mut rest: &[u8]) -> u64 {
+    let mut found = 0;
+    while rest.has_remaining() {
+        let Ok((field, wire_type)) = decode_key(&mut rest) else { return 0 };
+        if Some(field) == wanted && wire_type == WireType::Varint {
+            let Ok(value) = decode_varint(&mut rest) else { return 0 };
+            found = value;
+        } else if skip_field(wire_type, field, &mut rest, DecodeContext::default()).is_err() {
+            return 0;
+        }
+    }
+    found
 }
 
 /// The length of a length-delimited field, checked against what is there.
@@ -55,7 +87,7 @@ mod tests {
     #[test]
     fn a_response_without_region_error_has_none() {
         let response = pb::RawGetResponse { value: vec![1; 300].into(), ..Default::default() };
-        assert_eq!(region_error(&response.encode_to_vec().into()), Ok(None));
+        assert_eq!(region_error(Command::RawGet, &response.encode_to_vec().into()), Ok(None));
     }
 
     #[test]
@@ -65,13 +97,13 @@ mod tests {
         let refused =
             pb::RawGetResponse { region_error: Some(Box::new(error.clone())), ..Default::default() };
         wire.extend(refused.encode_to_vec());
-        assert_eq!(region_error(&wire.into()), Ok(Some(error)));
+        assert_eq!(region_error(Command::RawGet, &wire.into()), Ok(Some(error)));
     }
 
     proptest! {
         #[test]
         fn hostile_bytes_give_an_error_or_what_prost_reads(wire in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let ours = region_error(&wire.clone().into());
+            let ours = region_error(Command::RawGet, &wire.clone().into());
             if let Ok(whole) = pb::RawGetResponse::decode(wire.as_slice()) {
                 prop_assert_eq!(ours, Ok(whole.region_error.map(|error| *error)));
             }

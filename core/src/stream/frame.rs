@@ -54,7 +54,7 @@ impl FrameWriter {
     pub fn push(&mut self, id: u64, request: &Request, attempt: &Attempt) {
         let context = crate::request::context_len(request.profile(), attempt);
         let message = request.body().len() + context;
-        let tag = request.command().batch_tag();
+        let tag = request.command().number();
         let outer = key_len(tag) + encoded_len_varint(message as u64) + message;
         self.buffer.reserve(outer + 12);
         encode_key(field::MESSAGES, WireType::LengthDelimited, &mut self.buffer);

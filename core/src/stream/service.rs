@@ -202,7 +202,7 @@ impl StoreStream {
             && self.flight.len() < MOST
             && let Some(call) = self.queue.pop_front()
         {
-            let id = self.flight.add(call.request.command().batch_tag(), call.asker, call.deadline);
+            let id = self.flight.add(call.request.command().number(), call.asker, call.deadline);
             self.writer.push(id, &call.request, &call.attempt);
         }
         if !self.writer.is_empty() {

@@ -142,7 +142,7 @@ pub(super) fn effect(effect: &Effect, tickets: &mut Tickets) -> f::Effect {
             retry: attempt.retry,
             max_execution_ms: attempt.max_execution_ms,
             deadline_ns: deadline.0,
-            command: request.command().batch_tag(),
+            command: request.command().number(),
             body: request.body().clone(),
             profile: request.profile().encoded().clone(),
         }),

@@ -75,7 +75,7 @@ messages! {
     GET_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&KEY_ERROR), 3 => Value, 6 => Plain }
     SCAN_REQUEST { 2 => Key, 7 => Key }
     PAIRS_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&PAIR), 3 => In(&KEY_ERROR), 4 => Plain }
-    BATCH_GET_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&PAIR), 3 => In(&KEY_ERROR), 4 => Plain }
+    BATCH_GET_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&PAIR), 4 => Plain, 5 => In(&KEY_ERROR) }
     PREWRITE_REQUEST { 2 => In(&MUTATION), 3 => Key, 7 => Plain, 12 => Key, 16 => Plain, 100 => Plain }
     ERRORS_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&KEY_ERROR), 3 => Plain, 5 => Plain }
     COMMIT_REQUEST { 3 => Key, 7 => Key }
@@ -98,6 +98,9 @@ messages! {
     RAW_RANGE_REQUEST { 2 => Key, 3 => Key, 4 => Plain }
     RAW_PAIRS_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&PAIR) }
     RAW_WRITE_RESPONSE { 1 => In(&REGION_ERROR), 2 => Text }
+
+    // Of a command that no operation sends, nothing but numbers is shown.
+    NUMBERS {}
 }
 
 /// The fields of a command's request.
@@ -120,6 +123,7 @@ fn request_fields(command: Command) -> &'static Message {
         Command::RawDeleteRange => &RAW_RANGE_REQUEST,
         Command::PessimisticRollback => &ROLLBACK_REQUEST,
         Command::CheckTxnStatus | Command::TxnHeartBeat => &KEYS_AT_2_REQUEST,
+        _ => &NUMBERS,
     }
 }
 
@@ -142,6 +146,7 @@ fn response_fields(command: Command) -> &'static Message {
         | Command::RawDelete
         | Command::RawBatchDelete
         | Command::RawDeleteRange => &RAW_WRITE_RESPONSE,
+        _ => &NUMBERS,
     }
 }
 

@@ -214,7 +214,7 @@ fn zero_effect(effect: &mut f::Effect) {
     match &mut effect.effect {
         Some(f::EffectKind::Call(call)) => {
             // What this client has encoded itself is a message; were it none, nothing of it would be shown.
-            call.body = Command::of_batch_tag(call.command)
+            call.body = Command::of_number(call.command)
                 .and_then(|command| fields::request(command, &call.body, &mut ZeroValues))
                 .unwrap_or_default();
         }

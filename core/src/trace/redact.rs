@@ -164,7 +164,7 @@ impl Walk {
     fn effect(&mut self, operation: u64, effect: &mut f::EffectKind, with: &mut dyn Rewrite) {
         match effect {
             f::EffectKind::Call(call) => {
-                let command = Command::of_batch_tag(call.command);
+                let command = Command::of_number(call.command);
                 if let Some(command) = command {
                     self.calls.insert((operation, call.ticket), command);
                 }

@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 
 use prost::Message;
-use tikv_proto::kvrpcpb as pb;
 
 use super::format::{Call, Start};
-use crate::request::{Command, Typed};
+use crate::request::{Command, Visitor};
 
 /// The name of an operation; `unknown` of one that this version does not have.
 #[must_use]
@@ -16,45 +15,43 @@ pub fn operation(start: &Start) -> &'static str {
 
 /// The command of a call; `None` for one that this version does not have.
 #[must_use]
-pub const fn command(call: &Call) -> Option<Command> {
-    Command::of_batch_tag(call.command)
+pub fn command(call: &Call) -> Option<Command> {
+    Command::of_number(call.command)
 }
 
-macro_rules! by_command {
-    ($command:expr, $body:expr, $of:ident: $($name:ident = $request:ident),* $(,)?) => {
-        match $command {
-            $(Command::$name => $of::<pb::$request>($body),)*
-        }
-    };
+/// The request of a call as `Debug` shows its message.
+#[must_use]
+pub fn request(call: &Call) -> String {
+    match command(call) {
+        Some(command) => command.visit(RequestText(&call.body)),
+        None => format!("a command of number {}", call.command),
+    }
 }
 
-macro_rules! texts {
-    ($($name:ident = $request:ident),* $(,)?) => {
-        /// The request of a call as `Debug` shows its message.
-        #[must_use]
-        pub fn request(call: &Call) -> String {
-            match command(call) {
-                Some(command) => by_command!(command, &call.body, text: $($name = $request),*),
-                None => format!("a command of number {}", call.command),
-            }
-        }
-
-        /// The response to a command as `Debug` shows its message.
-        #[must_use]
-        pub fn response(command: Command, body: &[u8]) -> String {
-            by_command!(command, body, response_text: $($name = $request),*)
-        }
-    };
+/// The response to a command as `Debug` shows its message.
+#[must_use]
+pub fn response(command: Command, body: &[u8]) -> String {
+    command.visit(ResponseText(body))
 }
 
-texts! {
-    Get = GetRequest, Scan = ScanRequest, Prewrite = PrewriteRequest, Commit = CommitRequest, BatchGet = BatchGetRequest,
-    BatchRollback = BatchRollbackRequest, ScanLock = ScanLockRequest, ResolveLock = ResolveLockRequest,
-    RawGet = RawGetRequest, RawBatchGet = RawBatchGetRequest, RawPut = RawPutRequest, RawBatchPut = RawBatchPutRequest,
-    RawDelete = RawDeleteRequest, RawBatchDelete = RawBatchDeleteRequest, RawScan = RawScanRequest,
-    RawDeleteRange = RawDeleteRangeRequest, PessimisticRollback = PessimisticRollbackRequest,
-    CheckTxnStatus = CheckTxnStatusRequest, TxnHeartBeat = TxnHeartBeatRequest,
-    CheckSecondaryLocks = CheckSecondaryLocksRequest,
+struct RequestText<'a>(&'a [u8]);
+
+impl Visitor for RequestText<'_> {
+    type Output = String;
+
+    fn visit<Q: Message + Default + Debug, R: Message + Default + Debug>(self) -> String {
+        text::<Q>(self.0)
+    }
+}
+
+struct ResponseText<'a>(&'a [u8]);
+
+impl Visitor for ResponseText<'_> {
+    type Output = String;
+
+    fn visit<Q: Message + Default + Debug, R: Message + Default + Debug>(self) -> String {
+        text::<R>(self.0)
+    }
 }
 
 fn text<M: Message + Default + Debug>(body: &[u8]) -> String {
@@ -62,8 +59,4 @@ fn text<M: Message + Default + Debug>(body: &[u8]) -> String {
         Ok(message) => format!("{message:?}"),
         Err(error) => format!("{} bytes that are no message: {error}", body.len()),
     }
-}
-
-fn response_text<M: Typed<Response: Debug>>(body: &[u8]) -> String {
-    text::<M::Response>(body)
 }

@@ -8,7 +8,7 @@ use tikv_client_core::codec::{Mode, memcomparable};
 use tikv_client_core::lock::{Refusal, classify};
 use tikv_client_core::machine::Attempt;
 use tikv_client_core::pd::parse_endpoints;
-use tikv_client_core::request::{Profile, append_context, response};
+use tikv_client_core::request::{Command, Profile, append_context, response};
 use tikv_client_core::types::{Key, KeyRange, Located, PeerId, RegionId, RegionVersion, StoreId};
 use tikv_embedded::model::key as theirs;
 use tikv_proto::{kvrpcpb as pb, metapb};
@@ -128,8 +128,11 @@ fn responses(choices: &mut Choices<'_>) {
     }
     let wire = choices.spoil(wire.into());
     if let Ok(whole) = pb::RawGetResponse::decode(wire.clone()) {
-        assert_eq!(response::region_error(&wire), Ok(whole.region_error.map(|error| *error)));
-    } else if let Err(error) = response::region_error(&wire) {
+        assert_eq!(
+            response::region_error(Command::RawGet, &wire),
+            Ok(whole.region_error.map(|error| *error))
+        );
+    } else if let Err(error) = response::region_error(Command::RawGet, &wire) {
         assert!(!error.to_string().is_empty());
     }
 }

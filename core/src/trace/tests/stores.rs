@@ -165,7 +165,7 @@ impl World {
             Command::RawDelete => response!(RawDeleteResponse { error: text }),
             Command::RawBatchDelete => response!(RawBatchDeleteResponse { error: text }),
             Command::RawDeleteRange => response!(RawDeleteRangeResponse { error: text }),
-            Command::ScanLock | Command::TxnHeartBeat => panic!("no operation sends {request:?}"),
+            _ => panic!("no operation sends {request:?}"),
         }
         .into()
     }

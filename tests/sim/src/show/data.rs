@@ -244,7 +244,7 @@ impl Builder {
                     self.stores.insert(store, ());
                     tickets.insert(
                         call.ticket,
-                        Awaited::Arrow(picture.arrows.len(), Command::of_batch_tag(call.command)),
+                        Awaited::Arrow(picture.arrows.len(), Command::of_number(call.command)),
                     );
                     picture.arrows.push(arrow_of_call(number, at, store, call));
                 }
@@ -383,7 +383,7 @@ fn lane_of_store(store: u64) -> String {
 }
 
 fn arrow_of_call(op: u64, sent: u64, store: u64, call: &Call) -> Arrow {
-    let name = Command::of_batch_tag(call.command)
+    let name = Command::of_number(call.command)
         .map_or_else(|| format!("command {}", call.command), |c| format!("{c:?}"));
     let region = call.to.and_then(|to| to.region).map(text::region).unwrap_or_default();
     Arrow {

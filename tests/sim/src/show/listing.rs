@@ -76,7 +76,7 @@ fn list_step(step: &Step, lines: &mut String, calls: &mut BTreeMap<u64, Option<C
 fn list_effect(effect: &Effect, calls: &mut BTreeMap<u64, Option<Command>>) -> String {
     match &effect.effect {
         Some(EffectKind::Call(call)) => {
-            let command = Command::of_batch_tag(call.command);
+            let command = Command::of_number(call.command);
             calls.insert(call.ticket, command);
             let to = call.to.unwrap_or_default();
             let (region, again) =

@@ -147,7 +147,7 @@ pub(super) fn completion(
 ) -> (&'static str, String) {
     match completion {
         Some(Completion::Response(body)) => {
-            if let Ok(Some(error)) = response::region_error(body) {
+            if let Some(Ok(Some(error))) = command.map(|command| response::region_error(command, body)) {
                 return ("retry", region_error(&error));
             }
             command
