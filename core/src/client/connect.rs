@@ -200,9 +200,8 @@ fn launcher(founder: &mut Founder, stores: Arc<Stores>) -> impl FnMut(RegistryEf
         stores.put(store, &mailbox);
     };
     move |effect| match effect {
-        RegistryEffect::Launch { store, address } | RegistryEffect::Move { store, address } => {
-            launch(&stores, store, address);
-        }
+        RegistryEffect::Launch { store, address } => launch(&stores, store, address),
+        RegistryEffect::Move { store, address } => stores.forward(store, StreamCommand::Move { address }),
         RegistryEffect::Forward { store, command } => stores.forward(store, command),
         RegistryEffect::Remove { store } => stores.remove(store),
     }

@@ -82,7 +82,7 @@ impl Facts for SpaceState {
     }
 }
 
-/// The streams of all stores, by store: read at each call, changed when a store comes, moves or goes.
+/// The streams of all stores, by store: read at each call, changed when a store comes or goes.
 #[derive(Debug, Default)]
 pub(crate) struct Stores {
     table: ArcSwap<Vec<(StoreId, Arc<Mailbox<StreamCommand>>)>>,
@@ -97,7 +97,7 @@ impl Stores {
         Some(then(&table[at].1))
     }
 
-    /// Puts a store's stream in the place of the one it had, whose task ends.
+    /// Gives a store its stream; the task of one that it had ends.
     pub(crate) fn put(&self, store: StoreId, mailbox: &Arc<Mailbox<StreamCommand>>) {
         self.change(store, Some(mailbox));
     }
@@ -107,7 +107,7 @@ impl Stores {
         self.change(store, None);
     }
 
-    /// Hands over a command that the registry held back.
+    /// Hands over a command that the registry held back or decided on.
     pub(crate) fn forward(&self, store: StoreId, command: StreamCommand) {
         // Without a stream the command is dropped, and its asker learns that.
         self.with(store, |mailbox| mailbox.tell(command));

@@ -155,12 +155,19 @@ impl Wire {
     }
 
     pub(super) fn close(&mut self, stream: StreamId) {
-        self.streams.remove(&stream);
+        let Some(Stream { line, .. }) = self.streams.remove(&stream) else { return };
+        if let Some(Line::Connecting(_, queue)) = self.lines.get_mut(&line) {
+            queue.retain(
+                |waiting| !matches!(waiting, Waiting::Stream { stream: waits, .. } if *waits == stream),
+            );
+        }
     }
 
-    /// Drops the connections to an address that are made. What is under way on them goes on.
+    /// Drops the connections to an address, but for those that are being made for somebody. What is under way on them goes on.
     pub(super) fn disconnect(&mut self, address: &Address) {
-        self.lines.retain(|line, state| line.0 != *address || matches!(state, Line::Connecting(..)));
+        self.lines.retain(|line, state| {
+            line.0 != *address || matches!(state, Line::Connecting(_, queue) if !queue.is_empty())
+        });
     }
 
     /// Drops a connection that failed.
@@ -314,7 +321,6 @@ fn start(
 ) {
     match waiting {
         Waiting::Stream { stream, path, way } => {
-            // A stream that was closed while its channel connected is not opened.
             if let Some(entry) = streams.get_mut(&stream) {
                 entry.bytes = Some(channel.stream(path, &way.metadata));
             }

@@ -16,7 +16,7 @@
 //! | Asking | PD does not know the store, or removed it | refuses what was held: the store is gone for good |
 //! | Asking | PD failed, or names no address | answers what was held with that; the next call asks again |
 //! | Up | call | forwards it (it was sent before the stream was seen) |
-//! | Up | check, a second since the last | asks PD; a new address moves the stream |
+//! | Up | check, a second since the last | asks PD; the stream turns to a new address |
 //! | Gone | call | refuses it |
 //!
 //! Store ids are never used again, so `Gone` stays.
@@ -81,7 +81,7 @@ pub enum RegistryEffect {
         /// The command.
         command: StreamCommand,
     },
-    /// The store serves elsewhere: start a new stream in the place of the old one.
+    /// The store serves elsewhere: its stream is to turn there.
     Move {
         /// The store.
         store: StoreId,
@@ -162,6 +162,8 @@ impl Registry {
                     cx.arm(RegistryTimer::Deadline, deadline);
                 }
             }
+            // Only what the registry itself decides.
+            StreamCommand::Move { .. } => {}
         }
     }
 
@@ -237,7 +239,7 @@ impl Registry {
                         self.armed = Some(self.armed.map_or(deadline, |at| at.min(deadline)));
                         held.push(command);
                     }
-                    StreamCommand::Withdraw(_) => {}
+                    StreamCommand::Withdraw(_) | StreamCommand::Move { .. } => {}
                 }
             }
         }
@@ -285,7 +287,7 @@ fn unexpected(completion: &Completion) -> ServiceError {
 fn refuse(command: StreamCommand, fault: &Fault, cx: &mut Cx<'_>) {
     let asker: Asker = match command {
         StreamCommand::Call { asker, .. } => asker,
-        StreamCommand::Withdraw(_) => return,
+        StreamCommand::Withdraw(_) | StreamCommand::Move { .. } => return,
     };
     cx.answer(asker, Completion::Fault(fault.clone()));
 }

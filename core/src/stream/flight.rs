@@ -31,6 +31,17 @@ impl Flight {
         self.slots.len() - self.free.len()
     }
 
+    /// Whether none is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All that are in flight, taken out; the ids of later ones go on from theirs.
+    pub(super) fn part(&mut self) -> Self {
+        let count = self.count;
+        std::mem::replace(self, Self { count, ..Self::default() })
+    }
+
     /// Takes a request up and names it; ids grow and start above 0, which is the priming frame's.
     pub(super) fn add(&mut self, tag: u32, asker: Asker, deadline: Instant) -> u64 {
         let slot = self.free.pop().unwrap_or_else(|| {

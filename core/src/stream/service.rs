@@ -19,8 +19,13 @@
 //! | Open | idle, writable | sends one frame of what waits |
 //! | Open | item | answers the operations of that frame, each woken once |
 //! | Open | closed | answers what was sent as lost; what was not sent stays and a new stream opens |
+//! | any | moved | is Down at the new address, without a pause; what was not sent opens a stream there |
 //! | any | deadline | answers requests whose deadline is over |
 //! | any | withdrawn | is forgotten at the next idle, before anything is sent |
+//!
+//! A move does not end an open stream that something was sent on: it *leaves*. Nothing more is sent on it, and it is closed
+//! once all that was sent is answered, over or withdrawn, or it breaks: an answer on its way is not lost, which would leave a
+//! commit undetermined for no reason.
 //!
 //! Sources: client-go: `internal/client/client_batch.go`, `conn_batch.go`; TiKV: `src/server/service/kv.rs`.
 
@@ -57,6 +62,11 @@ pub enum StreamCommand {
     },
     /// An operation does not wait any more.
     Withdraw(Withdrawn),
+    /// The store serves at another address from now on.
+    Move {
+        /// Where.
+        address: Address,
+    },
 }
 
 /// The timers of a stream.
@@ -119,6 +129,14 @@ enum State {
     },
 }
 
+/// A stream to where the store was: see the module.
+#[derive(Debug)]
+struct Leaving {
+    stream: StreamId,
+    address: Address,
+    flight: Flight,
+}
+
 /// The BatchCommands stream of one store connection. See the module for its states.
 #[derive(Debug)]
 pub struct StoreStream {
@@ -127,6 +145,8 @@ pub struct StoreStream {
     state: State,
     queue: VecDeque<Call>,
     flight: Flight,
+    /// Streams to where the store was before, oldest first.
+    leaving: Vec<Leaving>,
     writer: FrameWriter,
     reader: FrameReader,
     /// Operations that do not wait any more.
@@ -149,6 +169,7 @@ impl StoreStream {
             state: State::Down { until: Instant::default(), last: None },
             queue: VecDeque::new(),
             flight: Flight::default(),
+            leaving: Vec::new(),
             writer: FrameWriter::default(),
             reader: FrameReader::default(),
             withdrawn: Vec::new(),
@@ -213,44 +234,60 @@ impl StoreStream {
     }
 
     fn item(&mut self, id: StreamId, frame: &Bytes, cx: &mut Cx<'_>) {
-        if !matches!(self.state, State::Open { stream, .. } if stream == id) {
-            return;
-        }
-        self.failures = 0;
-        if let Err(error) = self.answer(frame, cx) {
-            cx.effect(ServiceEffect::Close { stream: id });
-            let detail = format!("{}: a frame cannot be understood: {error}", self.address);
-            self.closed(id, &TransportFault::new(TransportClass::Lost, detail), cx);
+        if matches!(self.state, State::Open { stream, .. } if stream == id) {
+            self.failures = 0;
+            if let Err(error) = answer(frame, &mut self.reader, &mut self.flight, &self.address, cx) {
+                cx.effect(ServiceEffect::Close { stream: id });
+                self.closed(id, &misunderstood(&self.address, &error), cx);
+            }
+        } else if let Some(old) = self.leaving.iter_mut().find(|old| old.stream == id) {
+            if let Err(error) = answer(frame, &mut self.reader, &mut old.flight, &old.address, cx) {
+                lose(&mut old.flight, &misunderstood(&old.address, &error), cx);
+            }
+            self.close_left(cx);
         }
     }
 
-    fn answer(&mut self, frame: &Bytes, cx: &mut Cx<'_>) -> Result<(), FrameError> {
-        for response in self.reader.read(frame)? {
-            // An id that is not in flight: its operation has gone, or its deadline was over.
-            let Some((tag, asker)) = self.flight.take(response.id) else { continue };
-            let completion = if response.tag == tag {
-                Completion::Response(response.body)
-            } else {
-                let detail =
-                    format!("{}: command {tag} was answered as command {}", self.address, response.tag);
-                Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::Lost, detail)))
-            };
-            cx.answer(asker, completion);
+    /// Turns to another address; see the module for what becomes of the stream.
+    fn relocate(&mut self, address: Address, cx: &mut Cx<'_>) {
+        if address == self.address {
+            return;
         }
-        Ok(())
+        let address = std::mem::replace(&mut self.address, address);
+        let state = std::mem::replace(&mut self.state, State::Down { until: cx.now(), last: None });
+        self.failures = 0;
+        if let State::Opening { stream } | State::Open { stream, .. } = state {
+            self.leaving.push(Leaving { stream, address, flight: self.flight.part() });
+            self.close_left(cx);
+        }
+        if !self.queue.is_empty() {
+            self.open(cx);
+        }
+    }
+
+    /// Closes the streams that leave and have nothing in flight any more; and the connections, if nothing else uses them.
+    fn close_left(&mut self, cx: &mut Cx<'_>) {
+        while let Some(at) = self.leaving.iter().position(|old| old.flight.is_empty()) {
+            let Leaving { stream, address, .. } = self.leaving.remove(at);
+            cx.effect(ServiceEffect::Close { stream });
+            if address != self.address && self.leaving.iter().all(|old| old.address != address) {
+                cx.effect(ServiceEffect::Disconnect(address));
+            }
+        }
     }
 
     fn closed(&mut self, id: StreamId, fault: &TransportFault, cx: &mut Cx<'_>) {
         let was_open = match self.state {
             State::Opening { stream } if stream == id => false,
             State::Open { stream, .. } if stream == id => true,
-            State::Down { .. } | State::Opening { .. } | State::Open { .. } => return,
+            State::Down { .. } | State::Opening { .. } | State::Open { .. } => {
+                if let Some(at) = self.leaving.iter().position(|old| old.stream == id) {
+                    lose(&mut self.leaving.remove(at).flight, fault, cx);
+                }
+                return;
+            }
         };
-        let lost = TransportFault::new(
-            if was_open { TransportClass::Lost } else { fault.class },
-            Arc::clone(&fault.detail),
-        );
-        self.flight.drain(|asker| cx.answer(asker, Completion::Fault(Fault::Transport(lost.clone()))));
+        lose(&mut self.flight, fault, cx);
         if was_open && self.failures == 0 {
             // The stream had worked: one more try at once for what was not sent.
             self.failures = 1;
@@ -281,7 +318,11 @@ impl StoreStream {
             let fault = TransportFault::new(class, Arc::clone(&self.address));
             Completion::Fault(Fault::Transport(fault))
         };
-        let mut earliest = self.flight.expired(now, |asker| cx.answer(asker, over(TransportClass::TimedOut)));
+        let mut earliest = None;
+        for flight in self.leaving.iter_mut().map(|old| &mut old.flight).chain([&mut self.flight]) {
+            let next = flight.expired(now, |asker| cx.answer(asker, over(TransportClass::TimedOut)));
+            earliest = earliest.into_iter().chain(next).min();
+        }
         let mut kept = VecDeque::with_capacity(self.queue.len());
         for call in self.queue.drain(..) {
             if call.deadline <= now {
@@ -297,11 +338,12 @@ impl StoreStream {
         if let Some(at) = earliest {
             cx.arm(StreamTimer::Deadline, at);
         }
+        self.close_left(cx);
     }
 
     /// Forgets the requests that were withdrawn since the last pass, all in one: many that are dropped at once would each
     /// look through all that are in flight.
-    fn forget(&mut self) {
+    fn forget(&mut self, cx: &mut Cx<'_>) {
         if self.withdrawn.is_empty() {
             return;
         }
@@ -317,8 +359,42 @@ impl StoreStream {
         }
         self.queue = kept;
         self.flight.withdraw(gone);
+        self.leaving.iter_mut().for_each(|old| old.flight.withdraw(gone));
         self.withdrawn.clear();
+        self.close_left(cx);
     }
+}
+
+/// Answers those whom a frame answers.
+fn answer(
+    frame: &Bytes,
+    reader: &mut FrameReader,
+    flight: &mut Flight,
+    address: &Address,
+    cx: &mut Cx<'_>,
+) -> Result<(), FrameError> {
+    for response in reader.read(frame)? {
+        // An id that is not in flight: its operation has gone, or its deadline was over.
+        let Some((tag, asker)) = flight.take(response.id) else { continue };
+        let completion = if response.tag == tag {
+            Completion::Response(response.body)
+        } else {
+            let detail = format!("{address}: command {tag} was answered as command {}", response.tag);
+            Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::Lost, detail)))
+        };
+        cx.answer(asker, completion);
+    }
+    Ok(())
+}
+
+/// Answers all in flight on a stream that ended: each may have been carried out.
+fn lose(flight: &mut Flight, fault: &TransportFault, cx: &mut Cx<'_>) {
+    let lost = TransportFault::new(TransportClass::Lost, Arc::clone(&fault.detail));
+    flight.drain(|asker| cx.answer(asker, Completion::Fault(Fault::Transport(lost.clone()))));
+}
+
+fn misunderstood(address: &Address, error: &FrameError) -> TransportFault {
+    TransportFault::new(TransportClass::Lost, format!("{address}: a frame cannot be understood: {error}"))
 }
 
 /// The fault of a request that waited for a stream which failed: it was not sent.
@@ -337,12 +413,13 @@ impl Service for StoreStream {
                 self.call(Call { asker, attempt, request, deadline }, cx);
             }
             Input::Command(StreamCommand::Withdraw(who)) => self.withdrawn.push(who),
+            Input::Command(StreamCommand::Move { address }) => self.relocate(address, cx),
             Input::Writable(stream) => self.writable(stream, cx),
             Input::Item(stream, frame) => self.item(stream, &frame, cx),
             Input::Closed(stream, fault) => self.closed(stream, &fault, cx),
             Input::Timer(StreamTimer::Deadline) => self.expire(cx),
             Input::Idle => {
-                self.forget();
+                self.forget(cx);
                 self.flush(cx);
             }
             // A stream asks nobody.

@@ -1,5 +1,7 @@
 //! The stream service at its boundary, and the wire form against prost's.
 
+mod moves;
+
 use std::sync::Arc;
 use std::time::Duration;
 
