@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::violation::{Invariant, Violation};
+
 /// How a transaction ended, as its client knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -33,9 +35,6 @@ pub(crate) struct Txn {
     /// What it does, for people.
     pub(crate) what: &'static str,
     pub(crate) start_ts: u64,
-    /// When it was begun, and when its client knew its end; nanoseconds of the world.
-    pub(crate) begun: u64,
-    pub(crate) ended: u64,
     pub(crate) reads: Vec<Read>,
     /// `None`: a delete.
     pub(crate) writes: BTreeMap<Bytes, Option<Bytes>>,
@@ -64,6 +63,35 @@ pub(crate) struct Raw {
 struct Books {
     txns: Vec<Txn>,
     raw: Vec<Raw>,
+    /// Timestamps that PD has given, and what for.
+    given: BTreeMap<u64, &'static str>,
+    /// When ends were known, and the newest timestamp of all until then.
+    ends: Vec<(u64, u64)>,
+}
+
+impl Books {
+    /// No timestamp is given to two.
+    fn give(&mut self, ts: u64, what: &'static str) -> Result<(), Violation> {
+        match self.given.insert(ts, what) {
+            None => Ok(()),
+            Some(other) => {
+                let story = format!("{ts} was given to {other} and to {what}");
+                Err(Violation::new(Invariant::UniqueTimestamp, story))
+            }
+        }
+    }
+
+    /// Whoever begins after another one's end was known reads at a later timestamp than that one's.
+    fn in_order(&self, what: &'static str, start_ts: u64, begun: u64) -> Result<(), Violation> {
+        let before = self.ends.partition_point(|(ended, _)| *ended < begun);
+        match self.ends[..before].last() {
+            Some((_, newest)) if start_ts <= *newest => {
+                let story = format!("{what} begins at {start_ts}, behind an end at {newest}");
+                Err(Violation::new(Invariant::ExternalConsistency, story))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The books of a run; clones share them.
@@ -76,12 +104,32 @@ impl Ledger {
     }
 
     /// A transaction has begun; the number names it.
-    pub(crate) fn begin(&self, what: &'static str, start_ts: u64, begun: u64) -> usize {
+    pub(crate) fn begin(
+        &self,
+        what: &'static str,
+        start_ts: u64,
+        begun: u64,
+    ) -> (usize, Result<(), Violation>) {
         self.with(|books| {
+            let right = books.in_order(what, start_ts, begun).and_then(|()| books.give(start_ts, what));
             let outcome = Outcome::Unknown;
             let (reads, writes) = (Vec::new(), BTreeMap::new());
-            books.txns.push(Txn { what, start_ts, begun, ended: u64::MAX, reads, writes, outcome });
-            books.txns.len() - 1
+            books.txns.push(Txn { what, start_ts, reads, writes, outcome });
+            (books.txns.len() - 1, right)
+        })
+    }
+
+    /// The client knows at `now` how a transaction ended.
+    pub(crate) fn end(&self, txn: usize, outcome: Outcome, now: u64) -> Result<(), Violation> {
+        self.with(|books| {
+            let Some(page) = books.txns.get_mut(txn) else { return Ok(()) };
+            let (what, start_ts) = (page.what, page.start_ts);
+            let ts = if let Outcome::Committed(ts) = outcome { ts } else { start_ts };
+            page.outcome = outcome;
+            let newest = books.ends.last().map_or(0, |end| end.1);
+            books.ends.push((now, newest.max(ts).max(start_ts)));
+            // Who has written nothing commits at its own.
+            if ts == start_ts { Ok(()) } else { books.give(ts, what) }
         })
     }
 
@@ -107,5 +155,41 @@ impl Ledger {
 
     pub(crate) fn raws(&self) -> Vec<Raw> {
         self.with(|books| books.raw.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(right: Result<(), Violation>) -> Option<Invariant> {
+        right.err().map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn a_begin_behind_an_end_in_time_but_not_in_timestamps_is_found() {
+        let ledger = Ledger::default();
+        let (first, right) = ledger.begin("first", 5, 10);
+        assert_eq!(broken(right), None);
+        // It has asked before the end was known.
+        assert_eq!(broken(ledger.begin("beside", 6, 19).1), None);
+        assert_eq!(broken(ledger.end(first, Outcome::Committed(9), 20)), None);
+        assert_eq!(broken(ledger.begin("at once", 7, 20).1), None);
+        let late = ledger.begin("late", 8, 21).1;
+        assert_eq!(broken(late), Some(Invariant::ExternalConsistency));
+        assert_eq!(broken(ledger.begin("later", 10, 22).1), None);
+    }
+
+    #[test]
+    fn a_timestamp_that_two_were_given_is_found() {
+        let ledger = Ledger::default();
+        let (first, _) = ledger.begin("first", 5, 10);
+        let (second, right) = ledger.begin("second", 6, 10);
+        assert_eq!(broken(right), None);
+        assert_eq!(broken(ledger.begin("third", 6, 10).1), Some(Invariant::UniqueTimestamp));
+        // A reader ends at its own.
+        assert_eq!(broken(ledger.end(first, Outcome::Committed(5), 20)), None);
+        let commit = ledger.end(second, Outcome::Committed(5), 20);
+        assert_eq!(broken(commit), Some(Invariant::UniqueTimestamp));
     }
 }

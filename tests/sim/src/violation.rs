@@ -19,6 +19,8 @@ pub enum Invariant {
     FirstCommitterWins,
     /// Who begins after a commit has returned sees it.
     ExternalConsistency,
+    /// No timestamp is given to two.
+    UniqueTimestamp,
     /// No secondary is committed before its primary is.
     PrimaryFirst,
     /// No lock is removed as rolled back while its transaction can still commit.

@@ -65,6 +65,23 @@ impl Witness {
         self.commits.get(&start_ts).is_some_and(|all| all.iter().any(|sent| !sent.answered))
     }
 
+    /// A client was told that the transaction is committed: from then on its primary is.
+    pub(crate) fn told(&self, cluster: &Cluster, start_ts: u64, commit_ts: u64) -> Result<(), Violation> {
+        let Some(primary) = self.primaries.get(&start_ts).filter(|_| !self.together.contains(&start_ts))
+        else {
+            return Ok(());
+        };
+        let is = cluster.engine().commit_ts(primary, start_ts);
+        if is == Some(commit_ts) {
+            return Ok(());
+        }
+        let shown = primary.escape_ascii();
+        let story = format!(
+            "transaction {start_ts} is said to be committed at {commit_ts}, its primary {shown} is at {is:?}"
+        );
+        Err(Violation::new(Invariant::LostCommit, story))
+    }
+
     /// How often `value` was written at a raw key, or (`None`) the key deleted.
     pub(crate) fn raw_writes(&self, key: &[u8], value: Option<&Bytes>) -> u64 {
         self.raw.get(&(Bytes::copy_from_slice(key), value.cloned())).copied().unwrap_or(0)

@@ -82,6 +82,24 @@ fn secondaries_end_only_as_the_primary_has() {
 }
 
 #[test]
+fn a_client_that_is_told_of_a_commit_is_told_of_one_that_is() {
+    let (mut cluster, mut witness) = (cluster(), Witness::default());
+    let told = |witness: &Witness, cluster: &Cluster, ts| {
+        witness.told(cluster, NOW, ts).err().map(|violation| violation.invariant)
+    };
+    for (command, at_5, at_9) in [
+        (prewrite(), Some(Invariant::LostCommit), Some(Invariant::LostCommit)),
+        (commit("a"), None, Some(Invariant::LostCommit)),
+    ] {
+        let call = call(command);
+        witness.before(&cluster, &call).unwrap();
+        cluster.call(Now::from_unix(Duration::from_secs(1)), call);
+        assert_eq!(told(&witness, &cluster, NOW + 5), at_5);
+        assert_eq!(told(&witness, &cluster, NOW + 9), at_9);
+    }
+}
+
+#[test]
 fn a_commit_is_of_unknown_fate_only_while_an_answer_is_missing() {
     let mut witness = Witness::default();
     witness.before(&cluster(), &call(prewrite())).unwrap();

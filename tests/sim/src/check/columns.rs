@@ -75,7 +75,7 @@ impl History {
         for txn in txns {
             self.reads(txn)?;
         }
-        real_time(txns)
+        Ok(())
     }
 
     /// It is committed or not, as its client was told; and whole.
@@ -157,32 +157,6 @@ impl History {
     }
 }
 
-/// Whoever begins after another one's end was known reads at a later timestamp than that one's.
-fn real_time(txns: &[Txn]) -> Result<(), Violation> {
-    let mut ends: Vec<(u64, u64)> = txns
-        .iter()
-        .filter(|txn| txn.ended != u64::MAX)
-        .map(|txn| match txn.outcome {
-            Outcome::Committed(ts) => (txn.ended, ts.max(txn.start_ts)),
-            _ => (txn.ended, txn.start_ts),
-        })
-        .collect();
-    ends.sort_unstable();
-    let mut begins: Vec<&Txn> = txns.iter().collect();
-    begins.sort_by_key(|txn| txn.begun);
-    let (mut newest, mut ends) = (0, ends.into_iter().peekable());
-    for txn in begins {
-        while let Some((_, ts)) = ends.next_if(|(ended, _)| *ended < txn.begun) {
-            newest = newest.max(ts);
-        }
-        if txn.start_ts <= newest {
-            let story = format!("{} begins at {}, behind an end at {newest}", txn.what, txn.start_ts);
-            return Err(Violation::new(Invariant::ExternalConsistency, story));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,8 +176,7 @@ mod tests {
 
     fn txn(start_ts: u64, outcome: Outcome, writes: &[(&'static str, &'static str)]) -> Txn {
         let writes = writes.iter().map(|&(key, value)| (key.into(), Some(value.into()))).collect();
-        let (begun, ended) = (start_ts * 10, start_ts * 10 + 5);
-        Txn { what: "test", start_ts, begun, ended, reads: Vec::new(), writes, outcome }
+        Txn { what: "test", start_ts, reads: Vec::new(), writes, outcome }
     }
 
     fn broken(history: &History, txns: &[Txn]) -> Option<Invariant> {
@@ -276,13 +249,5 @@ mod tests {
             });
             assert_eq!(broken(&history, &[reader]), Some(Invariant::SnapshotRead));
         }
-    }
-
-    #[test]
-    fn a_begin_behind_an_end_in_time_but_not_in_timestamps_is_found() {
-        let history = history(&[put("a", 5, 9, "x")]);
-        let first = txn(5, Outcome::Committed(9), &[("a", "x")]);
-        let late = Txn { begun: 60, ..txn(7, Outcome::Committed(7), &[]) };
-        assert_eq!(broken(&history, &[first, late]), Some(Invariant::ExternalConsistency));
     }
 }

@@ -167,7 +167,7 @@ mod tests {
         });
         let writes = writes.iter().map(|(key, all)| (Bytes::from_static(key.as_bytes()), Some(list(all))));
         let (reads, writes) = (reads.collect(), writes.collect());
-        Txn { what: "test", start_ts: 1, begun: 0, ended: 0, reads, writes, outcome }
+        Txn { what: "test", start_ts: 1, reads, writes, outcome }
     }
 
     fn done(reads: Lists, writes: Lists) -> Txn {

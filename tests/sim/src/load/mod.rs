@@ -129,6 +129,14 @@ impl Ctx {
         }
     }
 
+    /// Whether a transaction that is said to be committed is.
+    pub(crate) fn check_committed(&self, page: usize, commit_ts: u64) {
+        if let Some(start_ts) = self.ledger.change(page, |txn| txn.start_ts) {
+            let is = self.net.with(|state, _| state.witness.told(&state.cluster, start_ts, commit_ts));
+            self.verdict.check(is);
+        }
+    }
+
     /// Whether what a client does not know is explained by what was at the doors.
     pub(crate) fn check_undetermined(&self, error: &Error) {
         if let Error::Txn(TxnError::Undetermined { start_ts, .. }) = error {

@@ -22,7 +22,9 @@ pub(crate) struct Book {
 impl Book {
     /// A page for what began (it asked for its timestamp) at `begun`.
     pub(crate) fn new(ctx: &Ctx, what: &'static str, start_ts: u64, begun: u64) -> Self {
-        Self { page: ctx.ledger.begin(what, start_ts, begun), ctx: ctx.clone() }
+        let (page, right) = ctx.ledger.begin(what, start_ts, begun);
+        ctx.verdict.check(right);
+        Self { page, ctx: ctx.clone() }
     }
 
     pub(crate) fn read(&self, key: impl Into<Bytes>, value: Option<Bytes>) {
@@ -44,11 +46,7 @@ impl Book {
 
     /// Its client knows how it ended.
     pub(crate) fn end(&self, outcome: Outcome) {
-        let now = self.ctx.executor.now();
-        self.ctx.ledger.change(self.page, |txn| {
-            txn.outcome = outcome;
-            txn.ended = now;
-        });
+        self.ctx.verdict.check(self.ctx.ledger.end(self.page, outcome, self.ctx.executor.now()));
     }
 
     /// Its client knows from `result` how it ended: the answer of a commit, or of a transaction with its retries.
@@ -56,6 +54,7 @@ impl Book {
         match result {
             Ok(commit_ts) => {
                 self.ctx.tally.count("txn.committed");
+                self.ctx.check_committed(self.page, commit_ts);
                 self.end(Outcome::Committed(commit_ts));
             }
             Err(Missed::Error(error)) if error.is_undetermined() => {
