@@ -5,6 +5,7 @@
 //! * reported as committed: committed at just that time, all keys; any error but `Undetermined`: never committed;
 //! * `Undetermined` only when the fate of a commit of the primary was not known;
 //! * nothing that may have left a lock ends without a clean-up in the background, and in the end no lock stays;
+//! * a rollback begins with the primary, and no other key is rolled back while the primary has its lock;
 //! * no key is committed or rolled back against the primary; reads see just what was committed up to their timestamp.
 
 use crate::choices::Choices;

@@ -1,11 +1,12 @@
 //! The stream service of a store against a hostile server.
 //!
-//! Calls, withdrawals, deadlines and closings, and frames of every kind: right answers, unknown and doubled ids, answers to
+//! Calls, withdrawals, deadlines, closings and moves, and frames of every kind: right answers, unknown and doubled ids, answers to
 //! other commands, cut and changed protobuf, huge lengths. Laws, beside those of every service (see [`service`](crate::service)):
 //!
 //! * a frame has requests of those who wait only, each once under an id never used before, and no more than its bound;
 //! * an answer is just what the server sent under that id, for that command;
-//! * "unreachable" is said only of what was never sent: whoever was sent hears "lost" or "timed out".
+//! * "unreachable" is said only of what was never sent: whoever was sent hears "lost" or "timed out";
+//! * a move loses nothing: "lost" is said only after a stream broke or a frame could not be understood.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,10 +34,14 @@ struct Play {
     /// Who was sent, and under which id.
     sent: BTreeMap<u32, u64>,
     ids: BTreeSet<u64>,
-    /// Ids that can be answered, with the command's tag: those of the stream that is open.
+    /// Ids that can be answered, with the stream they were sent on and the command's tag.
     flight: BTreeMap<u64, (StreamId, u32)>,
-    /// What the server said under an id: tags and bodies.
-    said: BTreeMap<u64, Vec<(u32, Bytes)>>,
+    /// What the server said on a stream under an id: tags and bodies.
+    said: BTreeMap<(StreamId, u64), Vec<(u32, Bytes)>>,
+    /// Streams that ended, or said what cannot be understood.
+    broken: BTreeSet<StreamId>,
+    /// How often the store has moved.
+    moves: u32,
 }
 
 fn request(n: u32, put: bool) -> Request {
@@ -103,7 +108,7 @@ impl Play {
     }
 
     /// A frame of some answers; what prost reads in it is noted as said.
-    fn frame(&mut self, choices: &mut Choices<'_>) -> Bytes {
+    fn frame(&mut self, stream: StreamId, choices: &mut Choices<'_>) -> Bytes {
         let mut frame = Vec::new();
         let known: Vec<(u64, u32)> = self.flight.iter().map(|(id, (_, tag))| (*id, *tag)).collect();
         let old: Vec<u64> = self.ids.iter().copied().collect();
@@ -133,12 +138,12 @@ impl Play {
             prost::encoding::uint64::encode_packed(2, &ids, &mut frame);
         }
         let frame = if choices.one_in(3) { choices.spoil(frame.into()) } else { frame.into() };
-        self.note(&frame);
+        self.note(stream, &frame);
         frame
     }
 
     /// The reader is judged against prost where prost understands the frame; what it reads is what the server said.
-    fn note(&mut self, frame: &Bytes) {
+    fn note(&mut self, stream: StreamId, frame: &Bytes) {
         let mut reader = FrameReader::default();
         let ours: Option<Vec<_>> = reader.read(frame).ok().map(|responses| responses.collect());
         if let Ok(whole) = BatchCommandsResponse::decode(frame.clone())
@@ -148,8 +153,11 @@ impl Play {
             let ids: Vec<u64> = ours.iter().map(|response| response.id).collect();
             assert_eq!(ids, whole.request_ids);
         }
+        if ours.is_none() {
+            self.broken.insert(stream);
+        }
         for response in ours.into_iter().flatten() {
-            self.said.entry(response.id).or_default().push((response.tag, response.body));
+            self.said.entry((stream, response.id)).or_default().push((response.tag, response.body));
         }
     }
 
@@ -157,19 +165,26 @@ impl Play {
         self.read_sent();
         for (n, deadline, completion) in self.stage.answers() {
             let id = self.sent.get(&n).copied();
-            let tag = id.and_then(|id| self.flight.remove(&id)).map(|flight| flight.1);
+            let sent = id.and_then(|id| Some((id, self.flight.remove(&id)?)));
+            let said = sent.and_then(|(id, (stream, _))| self.said.get(&(stream, id)));
+            let said = said.map(Vec::as_slice).unwrap_or_default();
             match completion {
                 Completion::Response(body) => {
-                    let said = id.and_then(|id| self.said.get(&id));
-                    let said = said.is_some_and(|said| {
-                        said.iter().any(|(said, text)| Some(*said) == tag && *text == body)
-                    });
+                    let tag = sent.map(|(_, (_, tag))| tag);
+                    let said = said.iter().any(|(said, text)| Some(*said) == tag && *text == body);
                     assert!(said, "{n} was given an answer that nobody sent");
                 }
-                Completion::Fault(Fault::Transport(fault)) => match (fault.class, id) {
-                    (TransportClass::Unreachable, None) | (TransportClass::Lost, Some(_)) => {}
+                Completion::Fault(Fault::Transport(fault)) => match (fault.class, sent) {
+                    (TransportClass::Unreachable, None) => assert!(id.is_none()),
+                    (TransportClass::Lost, Some((_, (stream, tag)))) => {
+                        let other = said.iter().any(|(said, _)| *said != tag);
+                        assert!(
+                            other || self.broken.contains(&stream),
+                            "{n} was lost on a stream that works"
+                        );
+                    }
                     (TransportClass::TimedOut, Some(_)) => assert!(deadline <= self.stage.now),
-                    (class, sent) => panic!("{n} with id {sent:?} hears {class:?}"),
+                    (class, sent) => panic!("{n}, sent as {sent:?}, hears {class:?}"),
                 },
                 Completion::Fault(Fault::Overloaded) => assert!(id.is_none()),
                 other => panic!("{n} was answered {other:?}"),
@@ -179,7 +194,7 @@ impl Play {
 
     fn step(&mut self, choices: &mut Choices<'_>) {
         let open = self.stage.streams.keys().next_back().copied();
-        match choices.below(14) {
+        match choices.below(15) {
             0..3 => self.call(choices),
             3 | 4 => self.stage.input(Input::Idle),
             5 => {
@@ -197,15 +212,19 @@ impl Play {
                 }
             }
             8..11 => {
-                // Messages come on streams that are open.
-                let flow = open.and_then(|stream| self.stage.streams.get(&stream).copied());
-                if let Some(stream) = open.filter(|_| flow.is_some_and(|flow| flow != Flow::Opening)) {
-                    let frame = self.frame(choices);
+                // Messages come on streams that are open, also on one that the store has moved away from.
+                let streams = self.stage.streams.iter().filter(|(_, flow)| **flow != Flow::Opening);
+                let streams: Vec<StreamId> = streams.map(|(stream, _)| *stream).collect();
+                if !streams.is_empty() {
+                    let stream = *choices.of(&streams);
+                    let frame = self.frame(stream, choices);
                     self.stage.input(Input::Item(stream, frame));
                 }
             }
             11 => {
-                if let Some(stream) = open {
+                let streams: Vec<StreamId> = self.stage.streams.keys().copied().collect();
+                if !streams.is_empty() {
+                    let stream = *choices.of(&streams);
                     let class = *choices.of(&[
                         TransportClass::Lost,
                         TransportClass::Unreachable,
@@ -215,11 +234,17 @@ impl Play {
                 }
             }
             12 => self.stage.pass(Duration::from_millis(choices.any::<u8>().into())),
+            13 => {
+                // Now and then back to where it was.
+                self.moves += u32::from(!choices.one_in(4));
+                let address = format!("store:{}", self.moves % 3).into();
+                self.stage.input(Input::Command(StreamCommand::Move { address }));
+            }
             // A stream that is long gone says something.
             _ => {
                 let stream = StreamId(choices.below(4) as u64);
                 if !self.stage.streams.contains_key(&stream) {
-                    let frame = self.frame(choices);
+                    let frame = self.frame(stream, choices);
                     self.stage.input(Input::Item(stream, frame));
                     self.stage.input(Input::Writable(stream));
                 }
@@ -229,6 +254,7 @@ impl Play {
     }
 
     fn closed(&mut self, stream: StreamId, class: TransportClass) {
+        self.broken.insert(stream);
         // A stream that never opened says why; whoever waits for it was not sent.
         self.stage.close(stream, class);
     }
@@ -245,6 +271,8 @@ pub fn run(data: &[u8]) {
         ids: BTreeSet::new(),
         flight: BTreeMap::new(),
         said: BTreeMap::new(),
+        broken: BTreeSet::new(),
+        moves: 0,
     };
     while !choices.is_over() {
         play.step(&mut choices);

@@ -25,7 +25,7 @@ fn committed(play: &mut Play, start_ts: Timestamp, keys: &[Key]) -> Option<Times
 }
 
 fn txn(play: &mut Play, txn: &Txn) {
-    let Txn { start_ts, keys, end, uncertain, prewrote, spawned } = txn;
+    let Txn { start_ts, keys, end, uncertain, prewrote, spawned, .. } = txn;
     let truth = committed(play, *start_ts, keys);
     let rolled_back = spawned.iter().any(|start| matches!(start, Start::RollBack { .. }));
     let finished = spawned.iter().any(|start| matches!(start, Start::FinishCommit { .. }));

@@ -56,6 +56,8 @@ pub(crate) struct Txn {
     pub(crate) prewrote: bool,
     /// What was spawned for it.
     pub(crate) spawned: Vec<Start>,
+    /// Its primary was asked to roll back.
+    rolling_back: bool,
 }
 
 /// What a reader wanted and got.
@@ -159,7 +161,8 @@ impl Play {
             .collect();
         let start_ts = self.world.timestamp();
         let (end, spawned) = (None, Vec::new());
-        self.txns.push(Txn { start_ts, keys, end, uncertain: false, prewrote: false, spawned });
+        let (uncertain, prewrote, rolling_back) = (false, false, false);
+        self.txns.push(Txn { start_ts, keys, end, uncertain, prewrote, spawned, rolling_back });
         let plan = CommitPlan { start_ts, begun: self.world.now, mutations, limit: LIMIT, redacted: false };
         let task = Task::Commit(CommitMachine::new(plan));
         self.run(task, Allowance::COMMIT, self.deadline(choices), Whose::Txn(usize::from(name)));
@@ -426,6 +429,12 @@ impl Play {
         let dead = self.dead.iter().find(|dead| dead.start_ts == start_ts);
         let dead = dead.map(|dead| (dead.primary().clone(), dead.is_async));
         let (primary, is_async) = own.or(dead).expect("a transaction that somebody began");
+        if request.command() == Command::BatchRollback {
+            let own = self.txns.iter_mut().find(|txn| txn.start_ts == start_ts);
+            let own = own.expect("only its owner rolls a transaction back");
+            own.rolling_back |= keys.contains(&primary.0);
+            assert!(own.rolling_back, "the rollback of {start_ts} begins with {keys:?}, not its primary");
+        }
         // The request about the primary decides.
         if keys.contains(&primary.0) && !is_async {
             return;
@@ -434,6 +443,9 @@ impl Play {
         match (commit_ts, at) {
             (0, At::Committed(ts)) => {
                 panic!("{start_ts} is committed at {ts} and is rolled back at {keys:?}")
+            }
+            (0, At::Locked) if !is_async => {
+                panic!("{start_ts} is rolled back at {keys:?} while its primary has its lock")
             }
             (0, _) => {}
             (ts, At::Committed(at)) => {
