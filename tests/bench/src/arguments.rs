@@ -13,10 +13,11 @@ pub(crate) const USAGE: &str = "\
 tikv-bench: what the client costs, beside its floor and its peers
 
   tikv-bench floor [options]         a raw get beside a bare echo: CPU and allocations of 1 and 64 callers
+  tikv-bench trace [options]         the same with what is done recorded: not at all, in memory, to a file
   tikv-bench peers [options]         every client in turn, round by round
     --quick                          a small selection of workloads, under 5 minutes
     --only TEXT,TEXT                 workloads whose names begin with one of these
-    --clients NAME,NAME              of echo, ours, ours-smol, tikv-client, client-go
+    --clients NAME,NAME              of echo, ours, ours-smol, tikv-client, client-go, ours-ring, ours-file
     --rounds N                       5, quick 3
     --seconds S                      of each run, 1.5, quick 1
     --stores N                       of the embedded cluster, 3
@@ -74,7 +75,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
         None => return Err("what is to be measured?".into()),
     };
     match command.as_str() {
-        "floor" => peers(&mut parser, floor()),
+        "floor" => peers(&mut parser, floor(&[Who::Echo, Who::Ours])),
+        "trace" => peers(&mut parser, floor(&Who::RECORDING)),
         "peers" => peers(&mut parser, every()),
         "micro" => micro(&mut parser),
         "list" => end(&mut parser, Asked::List),
@@ -99,14 +101,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
 
 /// Every workload of every client.
 fn every() -> Plan {
-    let clients = Who::ALL.to_vec();
+    let clients = Who::PEERS.to_vec();
     Plan { quick: false, only: Vec::new(), clients, rounds: 0, seconds: 0.0, stores: 3, record: None }
 }
 
-/// What one raw get costs beside a bare echo.
-fn floor() -> Plan {
+/// What one raw get costs these clients.
+fn floor(clients: &[Who]) -> Plan {
     let only = ["raw-get/1/", "raw-get/64/16B"].map(str::to_owned).to_vec();
-    Plan { only, clients: vec![Who::Echo, Who::Ours], ..every() }
+    Plan { only, clients: clients.to_vec(), ..every() }
 }
 
 fn peers(parser: &mut lexopt::Parser, mut plan: Plan) -> Result<Asked, Failure> {
@@ -204,9 +206,11 @@ mod tests {
         assert_eq!(plan.clients, [Who::Ours, Who::Echo]);
         let Ok(Asked::Peers(plan)) = parsed("peers --only=raw-get,commit") else { panic!("no plan") };
         assert_eq!((plan.rounds, plan.seconds, plan.only.len()), (5, 1.5, 2));
-        assert_eq!(plan.clients, Who::ALL);
+        assert_eq!(plan.clients, Who::PEERS);
         let Ok(Asked::Peers(plan)) = parsed("floor --rounds 2") else { panic!("no plan") };
         assert_eq!((plan.rounds, plan.clients), (2, vec![Who::Echo, Who::Ours]));
+        let Ok(Asked::Peers(plan)) = parsed("trace --clients ours,ours-file") else { panic!("no plan") };
+        assert_eq!(plan.clients, [Who::Ours, Who::OursFile]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Program {
 /// The program of a client, built if it is one of its own.
 pub(crate) fn program(who: Who) -> Result<Program, String> {
     match who {
-        Who::Echo | Who::Ours | Who::OursSmol => {
+        Who::Echo | Who::Ours | Who::OursSmol | Who::OursRing | Who::OursFile => {
             let path = std::env::current_exe().map_err(|error| error.to_string())?;
             Ok(of_ours(path, who))
         }
@@ -51,18 +51,19 @@ pub(crate) fn program(who: Who) -> Result<Program, String> {
     }
 }
 
-/// The program of our clients with an allocator that counts.
-pub(crate) fn counted(who: Who) -> Result<Program, String> {
+/// The program with an allocator that counts; it runs as any of our clients.
+pub(crate) fn counted() -> Result<PathBuf, String> {
     let path = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--package", "tikv-bench", "--bin", "tikv-bench-counted"]);
     // Beside this program: all but the last step is built already.
     let target = path.parent().and_then(Path::parent).ok_or("this program lies in no target folder")?;
     run(cargo.current_dir(package()).arg("--target-dir").arg(target), "cargo")?;
-    Ok(of_ours(target.join("release/tikv-bench-counted"), who))
+    Ok(target.join("release/tikv-bench-counted"))
 }
 
-fn of_ours(path: PathBuf, who: Who) -> Program {
+/// How `path`, this program or the counting one, is started as a client.
+pub(crate) fn of_ours(path: PathBuf, who: Who) -> Program {
     Program { path, arguments: vec!["child".into(), who.name().into()] }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     say(&table::title(&recorder.recording.head));
     for workload in workloads {
-        compare(plan, workload, &programs, counted.as_ref(), &mut recorder, &bar)?;
+        compare(plan, workload, &programs, &counted, &mut recorder, &bar)?;
         if let Some((name, clients)) = recorder.recording.workloads.last() {
             bar.suspend(|| say(&table::workload(name, clients)));
         }
@@ -87,8 +87,8 @@ pub(crate) fn head(cluster: String, rounds: usize, seconds: f64) -> Head {
 
 type Programs = BTreeMap<Who, Program>;
 
-/// What can be started of what was asked for, and our client with an allocator that counts.
-fn programs(plan: &Plan, recorder: &mut Recorder) -> Result<(Programs, Option<Program>), Failure> {
+/// What can be started of what was asked for, and those of our clients whose allocations are counted.
+fn programs(plan: &Plan, recorder: &mut Recorder) -> Result<(Programs, Programs), Failure> {
     let mut programs = Programs::new();
     for &who in &plan.clients {
         say_error(&format!("building {}", who.name()));
@@ -101,14 +101,17 @@ fn programs(plan: &Plan, recorder: &mut Recorder) -> Result<(Programs, Option<Pr
             }
         }
     }
-    let counted = if plan.clients.contains(&Who::Ours) {
+    let mut counted = Programs::new();
+    let ours: Vec<_> = Who::RECORDING.into_iter().filter(|who| plan.clients.contains(who)).collect();
+    if !ours.is_empty() {
         say_error("building ours with an allocator that counts");
-        build::counted(Who::Ours)
-            .map_err(|why| say_error(&format!("allocations are not counted: {why}")))
-            .ok()
-    } else {
-        None
-    };
+        match build::counted() {
+            Ok(path) => {
+                counted.extend(ours.into_iter().map(|who| (who, build::of_ours(path.clone(), who))));
+            }
+            Err(why) => say_error(&format!("allocations are not counted: {why}")),
+        }
+    }
     if programs.is_empty() { Err("no client is left".into()) } else { Ok((programs, counted)) }
 }
 
@@ -116,7 +119,7 @@ fn compare(
     plan: &Plan,
     workload: &Workload,
     programs: &Programs,
-    counted: Option<&Program>,
+    counted: &Programs,
     recorder: &mut Recorder,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
@@ -155,8 +158,8 @@ fn compare(
             bar.inc(1);
         }
     }
-    if let Some(program) = counted {
-        add(plan.rounds, Who::Ours, true, measure(Who::Ours, program, &task(0, COUNTED))?)?;
+    for (&who, program) in counted {
+        add(plan.rounds, who, true, measure(who, program, &task(0, COUNTED))?)?;
     }
     Ok(())
 }

@@ -6,9 +6,15 @@
 mod echo;
 mod ours;
 
-use tikv_bench_load::{Action, Failure, Harness, Space, Task};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::say;
+use tikv_bench_load::{Action, Failure, Harness, Space, Task};
+use tikv_client_core::trace::Recorder;
+
+use crate::{say, say_error};
 
 pub(crate) use ours::fill;
 
@@ -38,11 +44,19 @@ pub(crate) enum Who {
     TikvClient,
     /// TiKV's own client, in Go.
     ClientGo,
+    /// Ours, on tokio, with the last seconds of what it does kept in memory.
+    OursRing,
+    /// Ours, on tokio, with all that it does written to a file.
+    OursFile,
 }
 
 impl Who {
-    pub(crate) const ALL: [Self; 5] =
+    /// The floor and every client as a program has it.
+    pub(crate) const PEERS: [Self; 5] =
         [Self::Echo, Self::Ours, Self::OursSmol, Self::TikvClient, Self::ClientGo];
+
+    /// Ours, which records nothing, and the same with a recorder.
+    pub(crate) const RECORDING: [Self; 3] = [Self::Ours, Self::OursRing, Self::OursFile];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -51,12 +65,36 @@ impl Who {
             Self::OursSmol => "ours-smol",
             Self::TikvClient => "tikv-client",
             Self::ClientGo => "client-go",
+            Self::OursRing => "ours-ring",
+            Self::OursFile => "ours-file",
         }
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|who| who.name() == name)
+        Self::PEERS.into_iter().chain(Self::RECORDING).find(|who| who.name() == name)
     }
+}
+
+/// Records of the last seconds that [`Who::OursRing`] keeps, in bytes and time.
+const RING: (Duration, usize) = (Duration::from_secs(10), 64 << 20);
+
+fn recorder(who: Who) -> Result<Option<Recorder>, Failure> {
+    Ok(match who {
+        Who::OursRing => Some(Recorder::ring(RING.0, RING.1)),
+        Who::OursFile => {
+            let path = std::env::temp_dir().join(format!("tikv-bench-{}.trace", std::process::id()));
+            let file = Mutex::new(BufWriter::new(File::create_new(&path)?));
+            // Gone with the process: nobody reads it.
+            std::fs::remove_file(path)?;
+            Some(Recorder::to_sink(move |bytes: &[u8]| {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(error) = file.write_all(bytes) {
+                    say_error(&format!("recording: {error}"));
+                }
+            }))
+        }
+        Who::Echo | Who::Ours | Who::OursSmol | Who::TikvClient | Who::ClientGo => None,
+    })
 }
 
 /// One run of one client of this program.
@@ -70,9 +108,9 @@ pub(crate) fn child(who: Who, task: &Task, allocations: Option<fn() -> u64>) -> 
             let draws = echo.keys().checksum();
             tikv_bench_load::run(task, draws, &harness, move |caller, turn| echo.operate(caller, turn))
         }
-        Who::Ours => {
+        Who::Ours | Who::OursRing | Who::OursFile => {
             let runtime = on_tokio()?;
-            let ours = runtime.block_on(ours::Ours::on_tokio(task))?;
+            let ours = runtime.block_on(ours::Ours::on_tokio(task, recorder(who)?))?;
             let harness = Harness { spawn: &|future| drop(runtime.spawn(future)), allocations };
             let draws = ours.keys().checksum();
             tikv_bench_load::run(task, draws, &harness, move |caller, turn| ours.operate(caller, turn))

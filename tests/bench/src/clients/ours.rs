@@ -6,6 +6,7 @@ use tikv_bench_load::{Action, Failure, Keys, Space, Task};
 use tikv_client_core::client::Client;
 use tikv_client_core::config::Config;
 use tikv_client_core::raw::RawClient;
+use tikv_client_core::trace::Recorder;
 use tikv_client_core::types::{KeyRange, Timestamp};
 
 use super::space;
@@ -52,8 +53,10 @@ fn text(error: impl Display) -> String {
 }
 
 impl Ours {
-    pub(crate) async fn on_tokio(task: &Task) -> Result<&'static Self, Failure> {
-        let client = tikv_client_tokio::connect(&task.pd, Config::default()).await?;
+    pub(crate) async fn on_tokio(task: &Task, trace: Option<Recorder>) -> Result<&'static Self, Failure> {
+        let mut config = Config::default();
+        config.trace = trace;
+        let client = tikv_client_tokio::connect(&task.pd, config).await?;
         Self::new(client, task).await
     }
 

@@ -26,7 +26,7 @@ pub(super) fn escaped(text: &str) -> String {
 
 /// A client's colour; those that are not known share the last.
 fn class(client: &str) -> String {
-    format!("c{}", Who::named(client).map_or(5, |who| who as usize))
+    format!("c{}", Who::named(client).map_or(7, |who| who as usize))
 }
 
 /// Which colour is whose.
