@@ -102,11 +102,13 @@ fn contexts(choices: &mut Choices<'_>) {
     let message = pb::GetRequest { key: choices.key().0, version: choices.any(), ..Default::default() };
     let mut wire = message.encode_to_vec();
     append_context(&Profile::new(&shared), &attempt, &mut wire);
+    // No region has the id 0: the request is for a store as a whole.
+    let to_region = id != 0;
     let expected = pb::GetRequest {
         context: Some(pb::Context {
             region_id: id,
-            region_epoch: Some(metapb::RegionEpoch { conf_ver, version }),
-            peer: Some(metapb::Peer { id: peer, store_id: store, ..Default::default() }),
+            region_epoch: to_region.then_some(metapb::RegionEpoch { conf_ver, version }),
+            peer: to_region.then(|| metapb::Peer { id: peer, store_id: store, ..Default::default() }),
             max_execution_duration_ms: attempt.max_execution_ms.into(),
             is_retry_request: attempt.retry,
             ..shared

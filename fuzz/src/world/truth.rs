@@ -1,11 +1,7 @@
 //! What the cluster's data says.
 
-use bytes::Bytes;
-use prost::Message;
 use tikv_client_core::codec::Mode;
 use tikv_client_core::types::{Key, Timestamp, Value};
-use tikv_embedded::model::Command;
-use tikv_embedded::model::store::Unary;
 use tikv_proto::{kvrpcpb as pb, metapb};
 
 use super::cluster::World;
@@ -43,13 +39,8 @@ impl World {
     }
 
     /// The lock and all records of `key`.
-    pub(crate) fn history(&mut self, key: &Key) -> History {
-        let (store, context) = self.context(key);
-        let ask = pb::MvccGetByKeyRequest { context: Some(context), key: key.0.clone() };
-        let body = self.run(store, Command::Unary(Unary::MvccGetByKey(ask))).expect("a look is answered");
-        let answer = pb::MvccGetByKeyResponse::decode(body).expect("our own answer");
-        assert!(answer.region_error.is_none() && answer.error.is_empty(), "{answer:?}");
-        History(answer.info.unwrap_or_default())
+    pub(crate) fn history(&self, key: &Key) -> History {
+        History(self.cluster.engine().history(&key.0))
     }
 }
 
@@ -86,7 +77,7 @@ impl History {
             .find(|value| value.start_ts == newest.start_ts)
             .map(|value| value.value.clone());
         Some(if newest.short_value.is_empty() {
-            long.unwrap_or_else(Bytes::new)
+            long.unwrap_or_default()
         } else {
             newest.short_value.clone()
         })

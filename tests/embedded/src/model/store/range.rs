@@ -56,6 +56,12 @@ impl Engine {
         Ok(MvccGetByKeyResponse { info: Some(self.columns.mvcc_info(&key)), ..Default::default() })
     }
 
+    /// All that is stored of a transactional key, whoever leads its region: a look from outside, no request.
+    #[must_use]
+    pub fn history(&self, key: &[u8]) -> MvccInfo {
+        self.columns.mvcc_info(&EncodedKey::of(key))
+    }
+
     /// The first key of the region that has a record of the transaction; its locks do not count.
     pub(super) fn mvcc_get_by_start_ts(
         &self,
