@@ -8,7 +8,7 @@ use super::play::{End, Of, Play, Read, Txn};
 use super::truth::At;
 
 /// When a transaction was committed, by all its keys: all are, at one time, or none is.
-fn committed(play: &mut Play, start_ts: Timestamp, keys: &[Key]) -> Option<Timestamp> {
+fn committed(play: &Play, start_ts: Timestamp, keys: &[Key]) -> Option<Timestamp> {
     let fates: Vec<At> = keys.iter().map(|key| play.world.history(key).of(start_ts)).collect();
     let at = fates.iter().find_map(|fate| match fate {
         At::Committed(ts) => Some(*ts),
@@ -24,7 +24,7 @@ fn committed(play: &mut Play, start_ts: Timestamp, keys: &[Key]) -> Option<Times
     at
 }
 
-fn txn(play: &mut Play, txn: &Txn) {
+fn txn(play: &Play, txn: &Txn) {
     let Txn { start_ts, keys, end, uncertain, prewrote, spawned, .. } = txn;
     let truth = committed(play, *start_ts, keys);
     let rolled_back = spawned.iter().any(|start| matches!(start, Start::RollBack { .. }));
@@ -57,7 +57,7 @@ fn txn(play: &mut Play, txn: &Txn) {
     }
 }
 
-fn expected(play: &mut Play, read: &Read) -> Vec<(Key, Value)> {
+fn expected(play: &Play, read: &Read) -> Vec<(Key, Value)> {
     let mut seen = |key: &Key| {
         let value = play.world.history(key).at(read.ts)?;
         // A value of no bytes is none.
@@ -79,7 +79,7 @@ fn expected(play: &mut Play, read: &Read) -> Vec<(Key, Value)> {
 }
 
 /// Versions of a key by different transactions do not overlap: who wrote later had read later.
-fn isolated(play: &mut Play) {
+fn isolated(play: &Play) {
     for key in play.keys.clone() {
         let writes = play.world.history(&key).0.writes;
         let data = |write: &&pb::MvccWrite| matches!(write.r#type(), pb::Op::Put | pb::Op::Del);
