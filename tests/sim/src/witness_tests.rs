@@ -87,13 +87,12 @@ fn a_client_that_is_told_of_a_commit_is_told_of_one_that_is() {
     let told = |witness: &Witness, cluster: &Cluster, ts| {
         witness.told(cluster, NOW, ts).err().map(|violation| violation.invariant)
     };
-    for (command, at_5, at_9) in [
-        (prewrite(), Some(Invariant::LostCommit), Some(Invariant::LostCommit)),
-        (commit("a"), None, Some(Invariant::LostCommit)),
-    ] {
+    let lost = Some(Invariant::LostCommit);
+    for (command, at_start, at_5, at_9) in [(prewrite(), None, lost, lost), (commit("a"), lost, None, lost)] {
         let call = call(command);
         witness.before(&cluster, &call).unwrap();
         cluster.call(Now::from_unix(Duration::from_secs(1)), call);
+        assert_eq!(told(&witness, &cluster, NOW), at_start, "at its start: it wrote nothing");
         assert_eq!(told(&witness, &cluster, NOW + 5), at_5);
         assert_eq!(told(&witness, &cluster, NOW + 9), at_9);
     }
