@@ -8,11 +8,11 @@ use tikv_client_smol::config::{Config, Security, Tls};
 use tikv_client_smol::error::Error;
 use tikv_client_smol::machine::{Interrupt, TransportClass};
 use tikv_client_smol::{Smol, Wait};
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 
 #[test]
 fn a_client_of_the_global_executor_reads_what_it_wrote() {
-    let cluster = Embedded::builder().stores(3).regions(4).start().unwrap();
+    let cluster = Cluster::builder().stores(3).regions(4).start().wait().unwrap();
     smol::block_on(async {
         let client = tikv_client_smol::connect(cluster.pd_addresses(), Config::default()).await.unwrap();
         let raw = client.raw();
@@ -27,7 +27,7 @@ fn a_client_of_the_global_executor_reads_what_it_wrote() {
 
 #[test]
 fn a_client_ends_with_the_executor_it_was_given() {
-    let cluster = Embedded::builder().start().unwrap();
+    let cluster = Cluster::builder().start().wait().unwrap();
     let executor = Arc::new(Executor::new());
     let client = smol::block_on(executor.run(async {
         let runtime = Arc::new(Smol::new(&executor));
@@ -45,7 +45,7 @@ fn a_client_ends_with_the_executor_it_was_given() {
 
 #[test]
 fn the_tasks_of_a_client_end_with_it() {
-    let cluster = Embedded::builder().stores(3).start().unwrap();
+    let cluster = Cluster::builder().stores(3).start().wait().unwrap();
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.run(async {
         let runtime = Arc::new(Smol::new(&executor));

@@ -8,7 +8,7 @@ use tikv_client_tokio::client::Client;
 use tikv_client_tokio::config::Config;
 use tikv_client_tokio::error::{Error, ErrorKind};
 use tikv_client_tokio::machine::Interrupt;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -28,7 +28,7 @@ async fn no_tasks() {
 
 #[tokio::test]
 async fn a_client_reads_what_it_wrote_and_ends_with_all_its_tasks() {
-    let cluster = Embedded::builder().stores(3).regions(4).start().unwrap();
+    let cluster = Cluster::builder().stores(3).regions(4).start().wait().unwrap();
     let client = tikv_client_tokio::connect(cluster.pd_addresses(), Config::default()).await.unwrap();
     let raw = client.raw();
     for key in 0..=255_u8 {
@@ -44,7 +44,7 @@ async fn a_client_reads_what_it_wrote_and_ends_with_all_its_tasks() {
 
 #[tokio::test]
 async fn a_store_that_went_away_and_came_back_is_found_again() {
-    let cluster = Embedded::builder().stores(1).start().unwrap();
+    let cluster = Cluster::builder().stores(1).start().wait().unwrap();
     let client = tikv_client_tokio::connect(cluster.pd_addresses(), Config::default()).await.unwrap();
     let raw = client.raw();
     raw.put("key", "value").await.unwrap();
@@ -61,7 +61,7 @@ async fn a_store_that_went_away_and_came_back_is_found_again() {
 
 #[test]
 fn calls_can_be_awaited_on_another_executor() {
-    let cluster = Embedded::builder().start().unwrap();
+    let cluster = Cluster::builder().start().wait().unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let runtime = Arc::new(Tokio::new(tokio.handle().clone()));
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();

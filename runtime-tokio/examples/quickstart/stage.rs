@@ -1,6 +1,6 @@
 //! What the quick-start stands on: a cluster, and eight tasks at once on whichever executor.
 
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 
 use crate::tikv::client::BoxFuture;
 use crate::tikv::types::Value;
@@ -9,14 +9,14 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Task = BoxFuture<Result<u32, Failure>>;
 
 /// The addresses of PD, and the cluster in memory that serves there, if it is one.
-pub(crate) fn cluster() -> Result<(Vec<String>, Option<Embedded>), Failure> {
+pub(crate) fn cluster() -> Result<(Vec<String>, Option<Cluster>), Failure> {
     if let Ok(pd) = std::env::var("TIKV_PD") {
         return Ok((pd.split(',').map(str::to_owned).collect(), None));
     }
     // Regions that split the words and the accounts, so that a transaction spans stores.
     let splits = ["quickstart/account/5", "quickstart/word/c", "quickstart/word/s"];
-    let builder = Embedded::builder().stores(3).split_keys(splits).raw_split_keys(["quickstart/raw/001"]);
-    let cluster = builder.start()?;
+    let builder = Cluster::builder().stores(3).split_keys(splits).raw_split_keys(["quickstart/raw/001"]);
+    let cluster = builder.start().wait()?;
     Ok((cluster.pd_addresses(), Some(cluster)))
 }
 

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use tikv_bench_load::{Failure, Space};
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 
 use crate::clients::space;
 use crate::say;
@@ -36,13 +36,13 @@ impl Cluster {
 
 /// Serves until the process is killed.
 pub(crate) fn serve(cluster: &Cluster) -> Result<(), Failure> {
-    let builder = Embedded::builder().stores(cluster.stores);
+    let builder = Cluster::builder().stores(cluster.stores);
     let builder = if cluster.raw {
         builder.raw_split_keys(&cluster.splits)
     } else {
         builder.split_keys(&cluster.splits)
     };
-    let cluster = builder.start()?;
+    let cluster = builder.start().wait()?;
     say(&cluster.pd_addresses().join(","));
     // Whoever started this process ends it, or is gone when its pipe is.
     std::io::stdin().lock().read_line(&mut String::new())?;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tikv_proto::tikvpb::{BatchCommandsResponse, batch_commands_request::request};
 use tikv_proto::{kvrpcpb, metapb, methods, pdpb};
 
@@ -130,7 +130,8 @@ async fn read(store: &Client, context: &kvrpcpb::Context, width: u64, depth: usi
         .map(|frame| {
             let gets = (0..width).map(|n| {
                 let key = key((frame * 7919 + n * 104_729) % KEYS);
-                let get = kvrpcpb::RawGetRequest { context: Some(context.clone()), key, ..Default::default() };
+                let get =
+                    kvrpcpb::RawGetRequest { context: Some(context.clone()), key, ..Default::default() };
                 (n, request::Cmd::RawGet(get))
             });
             batch(gets).encode_to_vec()
@@ -154,7 +155,7 @@ fn main() {
     let mut starts: Vec<Duration> = (0..21)
         .map(|_| {
             let begin = Instant::now();
-            let cluster = Embedded::builder().stores(3).start().unwrap();
+            let cluster = Cluster::builder().stores(3).start().wait().unwrap();
             let took = begin.elapsed();
             drop(cluster);
             took

@@ -5,12 +5,13 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tikv_embedded::Embedded;
+//! use tikv_embedded::Cluster;
 //! use tikv_embedded::control::{Action, Matcher, Node, Rule};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Three stores; regions begin at `k` and `t`. It serves when this returns, some milliseconds later. Regions at raw keys: `raw_split_keys`.
-//! let cluster = Embedded::builder().stores(3).split_keys(["k", "t"]).start()?;
+//! // Three stores; regions begin at `k` and `t` (at raw keys: `raw_split_keys`). It serves when this returns, in less
+//! // than a millisecond. In an `async fn`, on any executor: `.start().await?`.
+//! let cluster = Cluster::builder().stores(3).regions(&[b"k", b"t"]).start().wait()?;
 //! let pd: Vec<String> = cluster.pd_addresses(); // what any TiKV client connects to
 //! assert_eq!(pd.len(), 1);
 //!
@@ -34,17 +35,23 @@
 //! ```
 //!
 //! It works from tokio, smol and blocking code alike: the cluster has a thread and a runtime of its own, no method of
-//! [`Embedded`] waits for the network, and [`Fault::hit`] is a future for any executor. As a program, `tikv-embedded
+//! [`Cluster`] waits for the network, and [`Fault::hit`] is a future for any executor. As a program, `tikv-embedded
 //! --stores 3` prints its addresses on the first line; [`serve::admin`] has what other processes do to it.
 //!
 //! * [`model`] is the cluster itself, pure: no sockets, no clock, no threads.
 //! * [`control`] are the faults that a test orders, and instructions as text.
-//! * [`serve`] puts gRPC around it (feature `serve`, on by default): [`Embedded`] is a running cluster.
+//! * [`serve`] puts gRPC around it (feature `serve`, on by default): [`Cluster`] is a running cluster.
 
 pub mod control;
 pub mod model;
 #[cfg(feature = "serve")]
 pub mod serve;
 
+/// The name that tests of this repository's own used before; it goes with them.
 #[cfg(feature = "serve")]
-pub use serve::{Admin, Builder, ControlError, Embedded, Fault, Outcome, StartError, State};
+#[doc(hidden)]
+pub use serve::Cluster as Embedded;
+#[cfg(feature = "serve")]
+pub use serve::{
+    Admin, Builder, Cluster, ControlError, Fault, Outcome, Regions, StartError, Starting, State,
+};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::*;
 use tikv_embedded::control::Node;
-use tikv_embedded::{Admin, Embedded};
+use tikv_embedded::{Admin, Cluster};
 use tikv_proto::{kvrpcpb, methods};
 
 /// One HTTP exchange: the status and the body.
@@ -41,8 +41,8 @@ fn state(admin: SocketAddr) -> serde_json::Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
-fn start(stores: usize) -> (Arc<Embedded>, Admin) {
-    let cluster = Arc::new(Embedded::builder().stores(stores).start().expect("it starts"));
+fn start(stores: usize) -> (Arc<Cluster>, Admin) {
+    let cluster = Arc::new(Cluster::builder().stores(stores).start().wait().expect("it starts"));
     let admin = Admin::start(Arc::clone(&cluster), 0).expect("a port");
     (cluster, admin)
 }
@@ -69,6 +69,27 @@ fn instructions_change_what_the_state_tells() {
     assert_eq!(words("regions", "leader"), ["1", "2"]);
     assert_eq!(words("regions", "version"), ["2", "2"]);
     assert_eq!(state["pd"][0]["leads"], true);
+}
+
+/// Each example of the help, one after the other: none is misread, and all are done but those about a region or a hit that
+/// there is not.
+#[test]
+fn every_instruction_can_be_given() {
+    let (_cluster, admin) = start(4);
+    let admin = admin.address();
+    let (status, help) = http(admin, "GET", "/help", "");
+    assert_eq!(status, 200);
+    let mut not_done = Vec::new();
+    for line in help.lines().filter(|line| !line.starts_with('#')) {
+        let (status, body) = http(admin, "POST", "/", &line.replace("within=5s", "within=1ms"));
+        assert!(status == 200 || status == 409, "{line}: {status} {body}");
+        if status == 409 {
+            not_done.push(line.to_owned());
+        }
+    }
+    let those = ["drop-leader region=4", "merge region=4 into=8", "wait lost hits=1 within=5s"];
+    let unexpected: Vec<_> = not_done.iter().filter(|line| !those.contains(&line.as_str())).collect();
+    assert_eq!(unexpected, Vec::<&String>::new());
 }
 
 #[test]

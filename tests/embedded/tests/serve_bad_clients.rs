@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use support::*;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 use tikv_proto::tikvpb::batch_commands_request::request;
 use tikv_proto::{kvrpcpb, methods};
@@ -24,7 +24,7 @@ fn resident() -> usize {
     pages * 4096
 }
 
-async fn is_served(cluster: &Embedded) {
+async fn is_served(cluster: &Cluster) {
     let store = leader(cluster, "other").await;
     let answer = store.call(methods::tikv::RAW_PUT, &put(cluster, "other", "v")).await;
     assert_eq!(answer, Ok(kvrpcpb::RawPutResponse::default()));
@@ -33,7 +33,7 @@ async fn is_served(cluster: &Embedded) {
 #[test]
 fn a_thousand_streams_of_one_connection_are_served_side_by_side() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let store = leader(&cluster, "k").await;
         let held = cluster.fault(Rule::new(Matcher::method("RawGet"), Action::Hold));
         let mut streams = Vec::new();
@@ -55,7 +55,7 @@ fn a_thousand_streams_of_one_connection_are_served_side_by_side() {
 #[test]
 fn streams_that_are_given_up_leave_nothing_behind() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         for _ in 0..50 {
             let store = leader(&cluster, "k").await;
             let mut streams = Vec::new();
@@ -73,7 +73,7 @@ fn streams_that_are_given_up_leave_nothing_behind() {
 #[test]
 fn a_client_that_never_reads_takes_little_memory_and_holds_up_nobody() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let big = "v".repeat(1 << 20);
         let store = leader(&cluster, "k").await;
         let answer = store.call(methods::tikv::RAW_PUT, &put(&cluster, "k", &big)).await;
@@ -108,7 +108,7 @@ fn a_client_that_never_reads_takes_little_memory_and_holds_up_nobody() {
 #[test]
 fn commands_that_wait_are_bounded_and_those_behind_them_come_to_their_turn() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let held = cluster.fault(Rule::new(Matcher::method("RawGet"), Action::Hold));
         let store = leader(&cluster, "k").await;
         let mut stream = store.open(methods::tikv::BATCH_COMMANDS).await.expect("open");
@@ -131,7 +131,7 @@ fn commands_that_wait_are_bounded_and_those_behind_them_come_to_their_turn() {
 #[test]
 fn garbage_ends_a_call_with_a_status_and_nothing_else() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let store = leader(&cluster, "k").await;
         let pd = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         // Field 1 of a length beyond the end.
@@ -171,7 +171,7 @@ fn garbage_ends_a_call_with_a_status_and_nothing_else() {
 #[test]
 fn messages_that_cannot_be_are_refused_before_they_have_come() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let store = leader(&cluster, "k").await;
         for (flag, length, code) in [(0, u32::MAX, 8), (0, 300 << 20, 8), (1, 10, 12)] {
             for path in [methods::tikv::RAW_PUT, methods::tikv::BATCH_COMMANDS] {
@@ -197,7 +197,7 @@ fn messages_that_cannot_be_are_refused_before_they_have_come() {
 #[test]
 fn a_message_longer_than_every_window_arrives() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let store = leader(&cluster, "k").await;
         let long = "v".repeat(40 << 20);
         let mut stream = store.open(methods::tikv::RAW_PUT).await.expect("open");
@@ -213,7 +213,7 @@ fn a_message_longer_than_every_window_arrives() {
 #[test]
 fn what_is_not_http_is_hung_up_on() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         for bytes in [
             &b"\x16\x03\x01\x02\x00garbage of a TLS client"[..],
             b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use support::*;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 use tikv_proto::kvrpcpb::{Mutation, Op, PessimisticLockRequest, PessimisticRollbackRequest};
 use tikv_proto::methods::tikv as m;
@@ -30,7 +30,7 @@ fn value(answer: Option<response::Cmd>) -> String {
 #[test]
 fn a_frame_is_answered_by_one_frame_with_its_ids() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         let puts = (0..100).map(|n| {
             let put = put(&cluster, &format!("k{n}"), &format!("v{n}"));
@@ -54,7 +54,7 @@ fn a_frame_is_answered_by_one_frame_with_its_ids() {
 #[test]
 fn a_command_that_waits_holds_up_no_other() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         let begin = Instant::now();
         stream.send(&batch([(1, empty(11, 150)), (2, empty(12, 0))])).expect("open");
@@ -73,7 +73,7 @@ fn a_command_that_waits_holds_up_no_other() {
 #[test]
 fn an_unknown_command_has_an_empty_answer() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         let frame = BatchCommandsRequest {
             requests: vec![Request { cmd: None }, Request { cmd: Some(empty(5, 0)) }],
@@ -90,7 +90,7 @@ fn an_unknown_command_has_an_empty_answer() {
 #[test]
 fn values_of_megabytes_come_through() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let big = "x".repeat(3 << 20);
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         stream.send(&batch([(1, request::Cmd::RawPut(put(&cluster, "k", &big)))])).expect("open");
@@ -110,7 +110,7 @@ fn values_of_megabytes_come_through() {
 #[test]
 fn faults_work_command_by_command() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         let lost = cluster.fault(Rule::new(Matcher::method("RawPut"), Action::DropAnswer).skip(1).times(1));
         let puts = (1..=3).map(|id| (id, request::Cmd::RawPut(put(&cluster, &format!("k{id}"), "v"))));
@@ -130,7 +130,7 @@ fn faults_work_command_by_command() {
 #[test]
 fn a_lock_that_is_waited_for_is_answered_when_it_is_released_and_holds_up_nobody() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         let context = get(&cluster, "k").context;
         let lock = |start_version: u64| {
@@ -170,7 +170,7 @@ fn a_lock_that_is_waited_for_is_answered_when_it_is_released_and_holds_up_nobody
 #[test]
 fn the_first_frame_of_answers_tells_how_the_store_feels() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         cluster.cluster(|cluster, _| cluster.set_slow_score(1, 30));
         let mut stream = leader(&cluster, "k").await.open(m::BATCH_COMMANDS).await.expect("open");
         let mut health = async |id| {

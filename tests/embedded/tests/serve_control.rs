@@ -7,12 +7,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::*;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 use tikv_proto::methods::{pd, tikv};
 use tikv_proto::{kvrpcpb, pdpb};
 
-async fn try_put(cluster: &Embedded, key: &str, value: &str) -> Result<kvrpcpb::RawPutResponse, Failure> {
+async fn try_put(cluster: &Cluster, key: &str, value: &str) -> Result<kvrpcpb::RawPutResponse, Failure> {
     leader(cluster, key).await.call(tikv::RAW_PUT, &put(cluster, key, value)).await
 }
 
@@ -23,7 +23,7 @@ fn on_put(action: Action) -> Rule {
 #[test]
 fn a_lost_answer_leaves_the_write_and_a_lost_request_does_not() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let soon = Duration::from_millis(50);
         for (key, action, written) in [("a", Action::DropAnswer, true), ("b", Action::Lose, false)] {
             let fault = cluster.fault(on_put(action));
@@ -40,7 +40,7 @@ fn a_lost_answer_leaves_the_write_and_a_lost_request_does_not() {
 #[test]
 fn refusals_and_statuses_are_answered_so_many_times() {
     block_on(async {
-        let cluster = Embedded::builder().stores(3).start().expect("it starts");
+        let cluster = Cluster::builder().stores(3).start().wait().expect("it starts");
         let refusal = Refusal::NotLeader { leader: Some(3) };
         let _refused = cluster.fault(on_put(Action::Refuse(refusal)).times(1));
         let answer = try_put(&cluster, "k", "v").await.expect("an answer");
@@ -64,7 +64,7 @@ fn refusals_and_statuses_are_answered_so_many_times() {
 #[test]
 fn delays_wait_before_or_after_the_command() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let by = Duration::from_millis(80);
         for action in [Action::Delay(by), Action::DelayAnswer(by)] {
             let before = matches!(action, Action::Delay(_));
@@ -85,7 +85,7 @@ fn delays_wait_before_or_after_the_command() {
 #[test]
 fn a_held_call_goes_on_when_its_fault_is_dropped() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let fault = cluster.fault(on_put(Action::Hold));
         let (answer, ()) = tokio::join!(try_put(&cluster, "k", "v"), async {
             fault.hit(1).await;
@@ -99,7 +99,7 @@ fn a_held_call_goes_on_when_its_fault_is_dropped() {
 
 #[test]
 fn a_thread_can_wait_for_a_fault() {
-    let cluster = Embedded::builder().start().expect("it starts");
+    let cluster = Cluster::builder().start().wait().expect("it starts");
     let count = cluster.count(Matcher::method("GetMembers").at(Node::Pd(0)));
     assert!(!count.wait(1, Duration::from_millis(20)), "nothing has come");
     let calls = || {
@@ -118,7 +118,7 @@ fn a_thread_can_wait_for_a_fault() {
 #[test]
 fn a_stopped_store_refuses_dials_and_comes_back_with_its_data() {
     block_on(async {
-        let cluster = Embedded::builder().stores(2).start().expect("it starts");
+        let cluster = Cluster::builder().stores(2).start().wait().expect("it starts");
         try_put(&cluster, "k", "v").await.expect("an answer");
         let client = leader(&cluster, "k").await;
         let address = cluster.address(Node::Store(1));
@@ -141,7 +141,7 @@ fn a_stopped_store_refuses_dials_and_comes_back_with_its_data() {
 #[test]
 fn a_moved_store_is_found_through_pd() {
     block_on(async {
-        let cluster = Embedded::builder().stores(2).start().expect("it starts");
+        let cluster = Cluster::builder().stores(2).start().wait().expect("it starts");
         let old = cluster.address(Node::Store(1)).expect("a store");
         let new = cluster.move_store(1).expect("such a store");
         assert_ne!(old, new);
@@ -165,7 +165,7 @@ fn a_moved_store_is_found_through_pd() {
 #[test]
 fn pd_leadership_moves_and_members_go() {
     block_on(async {
-        let cluster = Embedded::builder().pd_members(3).start().expect("it starts");
+        let cluster = Cluster::builder().pd_members(3).start().wait().expect("it starts");
         assert_eq!(cluster.pd_addresses().len(), 3);
         let first = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let third = Client::dial(&cluster, Node::Pd(2)).await.expect("it listens");
@@ -197,7 +197,7 @@ fn pd_leadership_moves_and_members_go() {
 #[test]
 fn a_split_is_met_by_the_old_epoch() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let old = put(&cluster, "k", "v");
         let parts = cluster.split("g").expect("inside");
         assert_eq!(parts.len(), 2);
@@ -212,7 +212,7 @@ fn a_split_is_met_by_the_old_epoch() {
 #[test]
 fn forwarded_calls_reach_the_store_that_is_named() {
     block_on(async {
-        let cluster = Embedded::builder().stores(2).start().expect("it starts");
+        let cluster = Cluster::builder().stores(2).start().wait().expect("it starts");
         let proxy = Client::dial(&cluster, Node::Store(2)).await.expect("it listens");
         let body = prost::Message::encode_to_vec(&put(&cluster, "k", "v"));
         let target = cluster.address(Node::Store(1)).expect("a store").to_string();
@@ -226,7 +226,7 @@ fn forwarded_calls_reach_the_store_that_is_named() {
 #[test]
 fn timestamps_survive_a_clock_that_goes_back() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let member = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let ask = pdpb::TsoRequest { header: pd_header(&member).await, count: 2, ..Default::default() };
         let mut tso = member.open(pd::TSO).await.expect("open");

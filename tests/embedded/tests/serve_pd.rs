@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::*;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 use tikv_embedded::model::{Code, PeerRole, Status, StoreState};
 use tikv_proto::methods::{keyspace, meta_storage, pd, resource_manager as rm};
@@ -15,7 +15,7 @@ use tikv_proto::{keyspacepb, meta_storagepb, pdpb, resource_manager};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// One HTTP request; the status line and the body of its answer.
-async fn http(cluster: &Embedded, request: &str, body: &str) -> (String, String) {
+async fn http(cluster: &Cluster, request: &str, body: &str) -> (String, String) {
     let address = cluster.address(Node::Pd(0)).expect("a member");
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
     let length = body.len();
@@ -37,7 +37,7 @@ async fn watch(client: &Client, path: &str, request: &impl prost::Message) -> St
 #[test]
 fn a_keyspace_created_over_http_is_told_to_who_watches() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let client = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let request = keyspacepb::WatchKeyspacesRequest { header: pd_header(&client).await };
         let mut stream = watch(&client, keyspace::WATCH_KEYSPACES, &request).await;
@@ -67,7 +67,7 @@ fn a_keyspace_created_over_http_is_told_to_who_watches() {
 #[test]
 fn what_only_time_changes_is_told_to_who_watches_too() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let client = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let request =
             meta_storagepb::WatchRequest { key: "k".into(), start_revision: 1, ..Default::default() };
@@ -92,7 +92,7 @@ fn what_only_time_changes_is_told_to_who_watches_too() {
 #[test]
 fn a_watch_meets_the_faults_of_its_method_and_ends_with_its_client() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let client = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let request = meta_storagepb::WatchRequest { key: "k".into(), ..Default::default() };
         let failed = Action::Fail(Status::new(Code::Unavailable, "not now"));
@@ -120,7 +120,7 @@ fn a_watch_meets_the_faults_of_its_method_and_ends_with_its_client() {
 #[test]
 fn tokens_are_answered_item_by_item() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         cluster.set_resource_group("g", 1_000, 0).expect("fine settings");
         let client = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let mut stream = client.open(rm::ACQUIRE_TOKEN_BUCKETS).await.expect("opens");
@@ -144,7 +144,7 @@ fn tokens_are_answered_item_by_item() {
 #[test]
 fn a_new_store_serves_the_regions_that_move_to_it_and_the_emptied_one_is_buried() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let new = cluster.add_store([("zone", "z2")]).expect("added");
         let region = cluster.region_of_raw("k").expect("covered");
         let store = Client::dial(&cluster, Node::Store(1)).await.expect("it listens");
@@ -171,7 +171,7 @@ fn a_new_store_serves_the_regions_that_move_to_it_and_the_emptied_one_is_buried(
 
 #[test]
 fn peers_come_go_and_change_their_role() {
-    let cluster = Embedded::builder().stores(4).start().expect("it starts");
+    let cluster = Cluster::builder().stores(4).start().wait().expect("it starts");
     let region = cluster.region_of_raw("k").expect("covered");
     let conf_ver = || cluster.cluster(|cluster, _| cluster.topology.region(region).map(|at| at.conf_ver));
     let before = conf_ver().unwrap_or(0);
@@ -191,7 +191,7 @@ fn peers_come_go_and_change_their_role() {
 #[test]
 fn stopped_leaders_are_followed_when_elections_are_wanted() {
     block_on(async {
-        let cluster = Embedded::builder().stores(3).pd_members(3).start().expect("it starts");
+        let cluster = Cluster::builder().stores(3).pd_members(3).start().wait().expect("it starts");
         let soon = Duration::from_millis(20);
         cluster.set_elections(soon, soon);
         let region = cluster.region_of_raw("k").expect("covered");
@@ -216,7 +216,7 @@ fn stopped_leaders_are_followed_when_elections_are_wanted() {
 #[test]
 fn faults_of_pd_are_errors_in_the_header_failing_pages_and_odd_timestamps() {
     block_on(async {
-        let cluster = Embedded::builder().start().expect("it starts");
+        let cluster = Cluster::builder().start().wait().expect("it starts");
         let client = Client::dial(&cluster, Node::Pd(0)).await.expect("it listens");
         let header = pd_header(&client).await;
         let kind = pdpb::ErrorType::NotBootstrapped;

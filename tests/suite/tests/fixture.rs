@@ -14,7 +14,7 @@ use tikv_client_core::config::Config;
 use tikv_client_core::error::Error;
 use tikv_client_core::txn::CommitInfo;
 use tikv_client_core::types::{Key, KvPair};
-use tikv_embedded::{Builder, Embedded};
+use tikv_embedded::{Builder, Cluster as Embedded};
 
 use crate::runtimes::Rt;
 
@@ -42,7 +42,7 @@ impl Deref for Cluster {
 impl Rt {
     /// Starts a cluster.
     pub(crate) fn start(&self, builder: Builder) -> Cluster {
-        Cluster { embedded: builder.start().unwrap(), rt: self.clone() }
+        Cluster { embedded: builder.start().wait().unwrap(), rt: self.clone() }
     }
 
     /// Three stores, and eight regions of raw keys.

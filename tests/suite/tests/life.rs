@@ -6,7 +6,7 @@ use macro_rules_attribute::apply;
 use tikv_client_core::config::Config;
 use tikv_client_core::error::Error;
 use tikv_client_core::machine::Interrupt;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
 use crate::fixture::{a_key_of_each_region, client, client_with, in_time, keys, yield_now};

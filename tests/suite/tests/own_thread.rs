@@ -10,7 +10,7 @@ use tikv_client_core::client::Client;
 use tikv_client_core::config::Config;
 use tikv_client_core::error::Error;
 use tikv_client_tokio::Wait;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 
 type Connect = fn(Vec<String>, Config) -> Result<Client, Error>;
 
@@ -38,7 +38,7 @@ fn soon(threads: usize) {
 #[test]
 fn a_client_s_thread_ends_with_its_last_part_and_not_before() {
     for connect in BOTH {
-        let cluster = Embedded::builder().stores(3).start().unwrap();
+        let cluster = Cluster::builder().stores(3).start().wait().unwrap();
         soon(0);
         let client = connect(cluster.pd_addresses(), Config::default()).unwrap();
         client.raw().put("key", "value").wait().unwrap();

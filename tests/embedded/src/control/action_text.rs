@@ -1,8 +1,9 @@
 //! An action as one word of text: `lose`, `delay:50ms`, `refuse:not-leader:2`, `fail:unavailable`.
 
+use tikv_proto::kvrpcpb::{AlreadyExist, CommitTsTooLarge, KeyError, LockInfo, TxnNotFound};
 use tikv_proto::pdpb;
 
-use super::words::{duration, number};
+use super::words::{duration, key, number};
 use super::{Action, Refusal};
 use crate::model::{Code, Status};
 
@@ -20,6 +21,8 @@ pub(super) fn action(text: &str) -> Option<Action> {
         ("delay-answer", Some(by)) => Action::DelayAnswer(duration(by)?),
         ("refuse", Some(what)) => Action::Refuse(refusal(what)?),
         ("refuse-after", Some(what)) => Action::RefuseAfter(refusal(what)?),
+        ("key-error", Some(error)) => Action::KeyError(Box::new(key_error(error)?)),
+        ("key-error-after", Some(error)) => Action::KeyErrorAfter(Box::new(key_error(error)?)),
         ("pd-error", Some(error)) => {
             let (kind, message) = split(error);
             let kind = pdpb::ErrorType::from_str_name(kind)?;
@@ -74,6 +77,33 @@ fn refusal(text: &str) -> Option<Refusal> {
         ("message", Some(words)) => Refusal::Message(words.replace('_', " ")),
         _ => return None,
     })
+}
+
+/// An error of a key. Words have `_` for a space.
+fn key_error(text: &str) -> Option<KeyError> {
+    let (word, argument) = text.split_once(':')?;
+    let mut error = KeyError::default();
+    match word {
+        "retryable" => error.retryable = argument.replace('_', " "),
+        "abort" => error.abort = argument.replace('_', " "),
+        "already-exist" => error.already_exist = Some(AlreadyExist { key: key(argument)? }),
+        "locked" => {
+            let primary_lock = key(argument)?;
+            let locked =
+                LockInfo { key: primary_lock.clone(), primary_lock, lock_version: 1, ..Default::default() };
+            error.locked = Some(Box::new(locked));
+        }
+        "commit-ts-too-large" => {
+            error.commit_ts_too_large = Some(CommitTsTooLarge { commit_ts: number(argument)? });
+        }
+        "txn-not-found" => {
+            let (start_ts, primary_key) = argument.split_once(':')?;
+            let (start_ts, primary_key) = (number(start_ts)?, key(primary_key)?);
+            error.txn_not_found = Some(TxnNotFound { start_ts, primary_key });
+        }
+        _ => return None,
+    }
+    Some(error)
 }
 
 fn code(word: &str) -> Option<Code> {

@@ -6,82 +6,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tikv_proto::kvrpcpb::{CommandPri, DiskFullOpt};
 
 use super::action_text::action;
 use super::words::{
-    Words, disk, duration, key, labels, node, number, or_off, role, store_state, two_stores, yes,
+    Words, disk, duration, key, key_range, labels, node, number, or_off, role, store_state, two_stores, yes,
 };
 use super::{Matcher, Node, Rule, Trait};
 use crate::model::{Disk, PeerRole, StoreState};
 
 /// One of each instruction, with all that it can be given.
-pub const EXAMPLES: &str = r"# servers: NODE is store:ID or pd:INDEX
-add-store labels=zone:z1,disk:ssd
-stop node=store:1
-restart node=store:1
-disconnect node=pd:0
-partition node=store:1
-heal node=store:1
-move store=1
-swap stores=1,2
-tell-address store=1 address=127.0.0.1:1
-set-state store=1 state=tombstone
-remove-store store=1
-fail-over store=1
-set-elections pd=3s region=10s
-# regions: named by region=ID, by the transactional key=KEY in them, or by raw=KEY; \xNN in a key is a byte
-transfer-leader key=a store=2
-drop-leader region=4
-split key=m
-split raw=m\x00
-merge region=4 into=8
-add-peer key=a store=3 role=learner
-set-role key=a store=3 role=voter
-move-peer key=a store=3 to=4
-remove-peer key=a store=3
-pd-leader member=1
-pd-leader member=none
-freeze-regions
-thaw-regions
-hide-region key=a
-show-region key=a
-forget-leaders
-restore-leaders
-operator-step by=100ms
-advance-clock by=5s
-set-clock-back by=5s
-# what ails stores and replicas, until it is `off`; a replica without region: those of all regions
-slow store=1 by=200ms
-busy store=1 wait=1s
-busy store=1 wait=off
-disk store=1 is=almost-full
-disk store=1 is=full
-disk store=1 is=normal
-lag key=a store=2 by=3s
-lag store=2 by=off
-safe-ts key=a store=2 ts=1
-uninitialised key=a store=2 is=yes
-max-ts-unsynced key=a is=yes
-recovering key=a is=no
-entry-limit bytes=1048576
-slow-score store=1 score=80
-# timestamps and other things of PD
-freeze-timestamps is=yes
-jump-timestamps by=10s
-min-resolved-ts store=1 ts=1
-fail-http status=500
-fail-http status=off
-# faults: a name, which calls, what happens to them; of the matches skip some, take every n-th, only so many times
-fault lost on=KvCommit,KvPrewrite at=any-store do=drop-answer skip=1 every=2 times=3
-fault led-by-2 on=KvGet at=store:1 region=4 saying=replica-read do=refuse:not-leader:2
-fault late saying=stale-read,retry,source:external do=delay:50ms
-fault group saying=group:rg1 do=refuse-after:server-is-busy:100ms
-fault down at=pd:0 do=fail:unavailable:gone
-fault no-store on=GetStore do=pd-error:STORE_TOMBSTONE:gone
-wait lost hits=1 within=5s
-end lost
-pause by=10ms
-";
+pub const EXAMPLES: &str = include_str!("examples.txt");
 
 /// Which region.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +125,14 @@ pub enum Instruction {
     FailHttp { status: Option<u16> },
     /// What a store says of itself, 1 (well) to 100.
     SlowScore { store: u64, score: i32 },
+    /// The region's leader reports its buckets, whose bounds these are, to PD.
+    ReportBuckets { region: Where, version: u64, bounds: Vec<Bytes> },
+    /// Creates a keyspace with its region bounds.
+    CreateKeyspace { name: String, config: Vec<(String, String)> },
+    /// What a resource group may use a second, and in a burst (0: no more than that, -1: any amount).
+    SetResourceGroup { name: String, ru: u64, burst: i64 },
+    /// The region's leader loses the pessimistic locks that only it knows.
+    LoseMemoryLocks { region: Where },
     /// A rule under this name, instead of any other of the name.
     Fault { name: String, rule: Rule },
     /// Takes a named rule away; calls that it holds go on.
@@ -264,7 +207,7 @@ fn read(words: &mut Words<'_>) -> Result<Instruction, BadInstruction> {
         "move" => I::Move { store: store(words)? },
         "swap" => I::Swap { stores: words.must("stores", two_stores)? },
         "tell-address" => {
-            let address = words.must("address", |text| Some(text.to_owned()))?;
+            let address = words.must("address", owned)?;
             I::TellAddress { store: store(words)?, address }
         }
         "set-state" => I::SetState { store: store(words)?, state: words.must("state", store_state)? },
@@ -328,6 +271,19 @@ fn read(words: &mut Words<'_>) -> Result<Instruction, BadInstruction> {
         "min-resolved-ts" => I::MinResolvedTs { store: store(words)?, ts: words.must("ts", or_off(number))? },
         "fail-http" => I::FailHttp { status: words.must("status", or_off(number))? },
         "slow-score" => I::SlowScore { store: store(words)?, score: words.must("score", number)? },
+        "report-buckets" => {
+            let bounds = words.must("bounds", |text| text.split(',').map(key).collect())?;
+            I::ReportBuckets { region: place(words)?, version: words.must("version", number)?, bounds }
+        }
+        "create-keyspace" => {
+            let config = words.maybe("config", labels)?.unwrap_or_default();
+            I::CreateKeyspace { name: words.must("name", owned)?, config }
+        }
+        "set-resource-group" => {
+            let burst = words.maybe("burst", number)?.unwrap_or(0);
+            I::SetResourceGroup { name: words.must("name", owned)?, ru: words.must("ru", number)?, burst }
+        }
+        "lose-memory-locks" => I::LoseMemoryLocks { region: place(words)? },
         "fault" => I::Fault { name: words.name()?, rule: rule(words)? },
         "end" => I::EndFault { name: words.name()? },
         "wait" => {
@@ -337,6 +293,11 @@ fn read(words: &mut Words<'_>) -> Result<Instruction, BadInstruction> {
         "pause" => I::Pause { by: words.must("by", duration)? },
         verb => return Err(BadInstruction::Verb { verb: verb.to_owned() }),
     })
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "as all that read a value")]
+fn owned(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }
 
 fn store(words: &mut Words<'_>) -> Result<u64, BadInstruction> {
@@ -373,6 +334,11 @@ fn saying(text: &str) -> Option<Trait> {
         },
         Some(("source", start)) => Trait::Source(start.to_owned()),
         Some(("group", name)) => Trait::ResourceGroup(name.to_owned()),
+        Some(("priority", "low")) => Trait::Priority(CommandPri::Low),
+        Some(("priority", "normal")) => Trait::Priority(CommandPri::Normal),
+        Some(("priority", "high")) => Trait::Priority(CommandPri::High),
+        Some(("disk-full", "almost-full")) => Trait::DiskFull(DiskFullOpt::AllowedOnAlmostFull),
+        Some(("disk-full", "full")) => Trait::DiskFull(DiskFullOpt::AllowedOnAlreadyFull),
         Some(_) => return None,
     })
 }
@@ -387,6 +353,18 @@ fn rule(words: &mut Words<'_>) -> Result<Rule, BadInstruction> {
     }
     if let Some(region) = words.maybe("region", number)? {
         matcher = matcher.region(region);
+    }
+    if let Some(start_ts) = words.maybe("start-ts", number)? {
+        matcher = matcher.start_ts(start_ts);
+    }
+    if let Some(primary) = words.maybe("primary", key)? {
+        matcher = matcher.primary(primary);
+    }
+    if let Some(key) = words.maybe("key", key)? {
+        matcher = matcher.key(key);
+    }
+    if let Some((start, end)) = words.maybe("keys", key_range)? {
+        matcher = matcher.keys(start, end);
     }
     let traits = words.maybe("saying", |text| text.split(',').map(saying).collect::<Option<Vec<_>>>())?;
     matcher = traits.into_iter().flatten().fold(matcher, Matcher::saying);
@@ -420,7 +398,7 @@ mod tests {
             })
             .filter_map(|line| line.split(' ').next())
             .collect();
-        assert_eq!(verbs.len(), 49, "an example of each verb");
+        assert_eq!(verbs.len(), 53, "an example of each verb");
     }
 
     #[test]

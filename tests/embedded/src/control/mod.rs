@@ -2,6 +2,7 @@
 //!
 //! * [`rule`]: a [`Rule`] is a [`Matcher`] (which calls) and an [`Action`] (what happens to them), for the n-th match
 //!   on, every n-th of them, so many times.
+//!   `subject`: what a command is about, for rules about keys and transactions.
 //! * [`refusal`]: the region errors that an action can answer, filled in from the region that the call names.
 //! * here: [`Faults`], the rules of one cluster in the order in which they were added; the first live one that matches
 //!   acts. Every rule counts its hits, so a test can wait until the fault has happened.
@@ -16,6 +17,7 @@ pub mod instruction;
 pub mod refusal;
 pub mod rule;
 pub mod script;
+mod subject;
 mod words;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,9 @@ pub use refusal::Refusal;
 pub use rule::{Action, Matcher, Node, Rule, Trait};
 pub use script::{BadScript, Script};
 use tikv_proto::kvrpcpb::Context;
+
+use self::subject::Subject;
+use crate::model::Command;
 
 /// An error with its causes, in one line.
 #[must_use]
@@ -49,13 +54,15 @@ pub struct CallFacts<'a> {
     pub region: u64,
     /// The call's context, if it is a store's call that has one.
     pub context: Option<&'a Context>,
+    /// The command, if it is a store's call.
+    command: Option<&'a Command>,
 }
 
 impl<'a> CallFacts<'a> {
     /// A call of `method` at `node` without context.
     #[must_use]
     pub fn new(node: Node, method: &'static str) -> Self {
-        Self { node, method, region: 0, context: None }
+        Self { node, method, region: 0, context: None, command: None }
     }
 
     /// With this context, whose region is the call's.
@@ -64,6 +71,17 @@ impl<'a> CallFacts<'a> {
         self.region = context.map_or(0, |context| context.region_id);
         self.context = context;
         self
+    }
+
+    /// With this command, and its context.
+    #[must_use]
+    pub fn with_command(self, command: &'a Command) -> Self {
+        Self { command: Some(command), ..self.with_context(command.context()) }
+    }
+
+    /// What the command is about; looked at by rules only that ask for it.
+    fn subject(&self) -> Option<Subject<'a>> {
+        self.command.map(Subject::of)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tikv_proto::kvrpcpb::Context;
+use bytes::Bytes;
+use tikv_proto::kvrpcpb::{CommandPri, Context, DiskFullOpt, KeyError};
 use tikv_proto::pdpb;
 
 use super::{CallFacts, Refusal};
@@ -36,6 +37,10 @@ pub enum Trait {
     Source(String),
     /// It is for this resource group.
     ResourceGroup(String),
+    /// It has this priority.
+    Priority(CommandPri),
+    /// It says this of full disks.
+    DiskFull(DiskFullOpt),
 }
 
 impl Trait {
@@ -49,6 +54,8 @@ impl Trait {
                 .resource_control_context
                 .as_ref()
                 .is_some_and(|group| group.resource_group_name == *name),
+            Self::Priority(priority) => context.priority() == *priority,
+            Self::DiskFull(option) => context.disk_full_opt() == *option,
         }
     }
 }
@@ -59,6 +66,9 @@ pub struct Matcher {
     node: Option<Node>,
     methods: Vec<String>,
     region: Option<u64>,
+    start_ts: Option<u64>,
+    primary: Option<Bytes>,
+    keys: Option<(Bytes, Bytes)>,
     traits: Vec<Trait>,
 }
 
@@ -95,6 +105,37 @@ impl Matcher {
         self
     }
 
+    /// Only calls of the transaction that began then, or, of reads, at this version.
+    #[must_use]
+    pub fn start_ts(mut self, start_ts: u64) -> Self {
+        self.start_ts = Some(start_ts);
+        self
+    }
+
+    /// Only calls that name this primary key.
+    #[must_use]
+    pub fn primary(mut self, key: impl Into<Bytes>) -> Self {
+        self.primary = Some(key.into());
+        self
+    }
+
+    /// Only calls that name a key of `[start, end)`, or a range that meets it; an empty end is open. Keys are as clients
+    /// send them.
+    #[must_use]
+    pub fn keys(mut self, start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
+        self.keys = Some((start.into(), end.into()));
+        self
+    }
+
+    /// Only calls that name this key, or a range that holds it.
+    #[must_use]
+    pub fn key(self, key: impl Into<Bytes>) -> Self {
+        let key = key.into();
+        let mut next = key.to_vec();
+        next.push(0);
+        self.keys(key, next)
+    }
+
     /// Only calls whose context says this; calls to PD have none.
     #[must_use]
     pub fn saying(mut self, what: Trait) -> Self {
@@ -114,6 +155,14 @@ impl Matcher {
         };
         node && self.region.is_none_or(|region| region == call.region)
             && (self.methods.is_empty() || self.methods.iter().any(|name| name == call.method))
+            && self.start_ts.is_none_or(|ts| call.subject().is_some_and(|subject| subject.ts == ts))
+            && self.primary.as_ref().is_none_or(|key| {
+                call.subject().is_some_and(|subject| subject.primary.is_some_and(|primary| primary == key))
+            })
+            && self
+                .keys
+                .as_ref()
+                .is_none_or(|(start, end)| call.subject().is_some_and(|subject| subject.meets(start, end)))
             && self.traits.iter().all(says)
     }
 }
@@ -128,6 +177,11 @@ pub enum Action {
     Refuse(Refusal),
     /// It is executed, but answers this region error; calls that have none answer as ever.
     RefuseAfter(Refusal),
+    /// It is not executed and answers this error of a key: as the one of a whole answer, or as the only one of a list.
+    /// Calls that have none (raw ones, PD's) are executed instead.
+    KeyError(Box<KeyError>),
+    /// It is executed, but answers this error of a key; calls that have none answer as ever.
+    KeyErrorAfter(Box<KeyError>),
     /// It is not executed, and PD answers with this error in the header; calls to other servers are executed instead.
     PdError(pdpb::ErrorType, String),
     /// It is not executed and fails with this status; in a batch that ends the whole stream.

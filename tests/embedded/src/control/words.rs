@@ -115,6 +115,12 @@ pub(super) fn key(text: &str) -> Option<Bytes> {
     Some(out.freeze())
 }
 
+/// `a..m`; an end that is left out is open.
+pub(super) fn key_range(text: &str) -> Option<(Bytes, Bytes)> {
+    let (start, end) = text.split_once("..")?;
+    Some((key(start)?, key(end)?))
+}
+
 /// `store:2`, `pd:0`, `any-store`, `any-pd`.
 pub(super) fn node(text: &str) -> Option<Node> {
     match text {

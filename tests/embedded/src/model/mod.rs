@@ -11,7 +11,7 @@
 //!   says that it does not serve.
 //! * [`cluster`]: [`Cluster`], all of it behind one door, with the faults that a test orders.
 //! * [`conditions`]: what a test has made of stores and replicas.
-//! * [`command`]: what a store is asked and answers, in a batch or alone. [`frame`]: a batch of them as bytes.
+//! * [`command`]: what a store is asked and answers, in a batch or alone (`key_refused`: answers that a rule orders). [`frame`]: a batch of them as bytes.
 //! * [`pd`]: PD. [`store`]: the data and the commands on it. `store_split`: a split asked of a store.
 //! * [`status`]: how a call fails as a whole. `health`: how servers say that they serve.
 //! * [`split`]: how a topology changes: splits, merges, leaders, members.
@@ -23,6 +23,7 @@ pub mod conditions;
 pub mod frame;
 mod health;
 pub mod key;
+mod key_refused;
 pub mod layout;
 pub mod pd;
 pub mod region;

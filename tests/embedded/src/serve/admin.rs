@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::carry_out::Outcome;
-use super::embedded::Embedded;
+use super::cluster::Cluster;
 use super::{http1, place};
 use crate::control::Instruction;
 use crate::control::instruction::EXAMPLES;
@@ -49,7 +49,7 @@ impl Admin {
     ///
     /// # Errors
     /// The port is taken, or no thread is to be had.
-    pub fn start(cluster: Arc<Embedded>, port: u16) -> io::Result<Self> {
+    pub fn start(cluster: Arc<Cluster>, port: u16) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = {
             let _inside = runtime.enter();
@@ -80,7 +80,7 @@ impl Drop for Admin {
     }
 }
 
-async fn listen(listener: TcpListener, cluster: &Arc<Embedded>, mut closed: oneshot::Receiver<()>) {
+async fn listen(listener: TcpListener, cluster: &Arc<Cluster>, mut closed: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -96,7 +96,7 @@ async fn listen(listener: TcpListener, cluster: &Arc<Embedded>, mut closed: ones
     }
 }
 
-async fn answer(cluster: Arc<Embedded>, request: http1::Request) -> Page {
+async fn answer(cluster: Arc<Cluster>, request: http1::Request) -> Page {
     let done =
         tokio::task::spawn_blocking(move || match (request.method.as_str(), request.target.as_str()) {
             ("GET", "/") => page(200, &cluster.state().json()),
@@ -117,7 +117,7 @@ fn plain(status: u16, text: &str) -> Page {
 }
 
 /// Carries the instructions of `text` out, one a line.
-fn carry_out(cluster: &Embedded, text: &str) -> Page {
+fn carry_out(cluster: &Cluster, text: &str) -> Page {
     let mut instructions: Vec<(usize, Instruction)> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();

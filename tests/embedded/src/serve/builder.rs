@@ -1,20 +1,21 @@
-//! What a cluster is to be like, and its start.
+//! What a cluster is to be like ([`Builder`]), and its start ([`Starting`]).
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, mpsc as blocking};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::embedded::Embedded;
+use super::cluster::Cluster;
 use super::place::{self, Place};
 use super::shared::Shared;
 use crate::control::Node;
-use crate::model::{Api, Cluster, Layout, Member, Now, Pd, key, layout};
+use crate::model::{Api, Cluster as Model, Layout, Member, Now, Pd, key, layout};
 
 /// Peers of a region, if there are stores for them.
 const REPLICAS: usize = 3;
@@ -54,6 +55,7 @@ pub struct Builder {
     cluster_id: Option<u64>,
     api: Api,
     bounds: Vec<Bytes>,
+    raw_bounds: Vec<Bytes>,
     labels: Vec<Vec<(String, String)>>,
     keyspaces: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Default for Builder {
             cluster_id: None,
             api: Api::V1,
             bounds: Vec::new(),
+            raw_bounds: Vec::new(),
             labels: Vec::new(),
             keyspaces: Vec::new(),
         }
@@ -81,9 +84,13 @@ impl Builder {
         self
     }
 
-    /// How many regions there are, spread over printable and binary keys; explicit split keys come on top.
-    pub fn regions(mut self, regions: usize) -> Self {
-        self.regions = regions;
+    /// How many regions there are (`8`), spread over printable and binary keys; or where they begin (`&[b"k", b"t"]`),
+    /// as [`Self::split_keys`]. Explicit split keys come on top.
+    pub fn regions(mut self, regions: impl Into<Regions>) -> Self {
+        match regions.into() {
+            Regions::Spread(count) => self.regions = count,
+            Regions::At(keys) => return self.split_keys(keys),
+        }
         self
     }
 
@@ -125,9 +132,10 @@ impl Builder {
         self
     }
 
-    /// Begins regions at these raw keys. Transactional clients cannot decode such bounds.
+    /// Begins regions at these raw keys: as they are with API version 1, where transactional clients cannot decode such
+    /// bounds, and in memory-comparable form with version 2, as that stores them.
     pub fn raw_split_keys<K: AsRef<[u8]>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        self.bounds.extend(keys.into_iter().map(|raw| Bytes::copy_from_slice(raw.as_ref())));
+        self.raw_bounds.extend(keys.into_iter().map(|raw| Bytes::copy_from_slice(raw.as_ref())));
         self
     }
 
@@ -149,11 +157,12 @@ impl Builder {
         self
     }
 
-    /// Starts the cluster on a thread of its own; it serves when this returns.
-    ///
-    /// # Errors
-    /// The port is taken, no thread or socket is to be had, or there would be no server or too many.
-    pub fn start(self) -> Result<Embedded, StartError> {
+    /// The cluster, to be awaited or waited for: then it starts, on a thread of its own.
+    pub fn start(self) -> Starting {
+        Starting { builder: self }
+    }
+
+    fn check(&self) -> Result<(), StartError> {
         let numbers = [
             ("stores", self.stores, MOST_SERVERS),
             ("regions", self.regions, MOST_REGIONS),
@@ -164,18 +173,7 @@ impl Builder {
                 return Err(StartError::Number { what, count, most });
             }
         }
-        // Sockets are tied to a runtime, so the thread makes them; this waits until it has.
-        let (tell, told) = blocking::sync_channel(1);
-        let (orders, given) = mpsc::unbounded_channel();
-        let (ended, end) = blocking::sync_channel(0);
-        let thread = std::thread::Builder::new().name("tikv-embedded".to_owned()).spawn(move || {
-            serve(self, given, &tell);
-            // Dropping it is what tells the handle.
-            drop(ended);
-        })?;
-        let (shared, addresses) =
-            told.recv().map_err(|_| io::Error::other("the cluster's thread ended"))??;
-        Ok(Embedded::new(shared, addresses, orders, end, thread))
+        Ok(())
     }
 
     fn bind(&self) -> io::Result<BTreeMap<Node, TcpSocket>> {
@@ -190,7 +188,7 @@ impl Builder {
         Ok(sockets)
     }
 
-    fn cluster(self, addresses: &BTreeMap<Node, SocketAddr>) -> Cluster {
+    fn cluster(self, addresses: &BTreeMap<Node, SocketAddr>) -> Model {
         let at = |wanted: fn(&Node) -> bool| {
             addresses.iter().filter(move |(node, _)| wanted(node)).map(|(_, address)| *address)
         };
@@ -207,6 +205,7 @@ impl Builder {
         layout.labels = self.labels;
         layout.bounds = layout::spread(self.regions);
         layout.bounds.extend(self.bounds);
+        layout.bounds.extend(self.raw_bounds.iter().map(|raw| self.api.raw_key(raw)));
         // Nanoseconds since the epoch: no two clusters of a process start at the same one.
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let from_clock = u64::try_from(started.as_nanos()).unwrap_or(1);
@@ -221,7 +220,80 @@ impl Builder {
             // What cannot be created is left out, as PD does with keyspaces that it is configured to create.
             drop(pd.create_keyspace(&mut topology, started_at, name, BTreeMap::new(), false));
         }
-        Cluster::new(topology, pd).with_api(self.api)
+        Model::new(topology, pd).with_api(self.api)
+    }
+}
+
+/// How many regions there are, or where they begin.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Regions {
+    /// So many, spread over printable and binary keys.
+    Spread(usize),
+    /// One in front of the first of these keys, and one that begins at each.
+    At(Vec<Bytes>),
+}
+
+impl From<usize> for Regions {
+    fn from(count: usize) -> Self {
+        Self::Spread(count)
+    }
+}
+
+impl<K: AsRef<[u8]>, const N: usize> From<&[K; N]> for Regions {
+    fn from(keys: &[K; N]) -> Self {
+        Self::from(keys.as_slice())
+    }
+}
+
+impl<K: AsRef<[u8]>> From<&[K]> for Regions {
+    fn from(keys: &[K]) -> Self {
+        Self::At(keys.iter().map(|key| Bytes::copy_from_slice(key.as_ref())).collect())
+    }
+}
+
+/// A cluster that is about to start: `.await` it, on any executor, or [`Self::wait`] for it in blocking code. Either
+/// takes about as long as a thread and a few sockets do, far less than a millisecond. Dropped before, it does not start.
+#[derive(Debug)]
+#[must_use = "it starts when it is awaited or waited for"]
+pub struct Starting {
+    builder: Builder,
+}
+
+impl Starting {
+    /// Starts the cluster; it serves when this returns.
+    ///
+    /// # Errors
+    /// The port is taken, no thread or socket is to be had, or there would be no server or too many.
+    pub fn wait(self) -> Result<Cluster, StartError> {
+        super::wait::wait(self.run())
+    }
+
+    async fn run(self) -> Result<Cluster, StartError> {
+        let builder = self.builder;
+        builder.check()?;
+        // Sockets are tied to a runtime, so the thread makes them.
+        let (tell, told) = oneshot::channel();
+        let (orders, given) = mpsc::unbounded_channel();
+        let (ended, end) = blocking::sync_channel(0);
+        let thread = std::thread::Builder::new().name("tikv-embedded".to_owned()).spawn(move || {
+            serve(builder, given, tell);
+            // Dropping it is what tells the handle.
+            drop(ended);
+        })?;
+        let (shared, addresses) =
+            told.await.map_err(|_| io::Error::other("the cluster's thread ended"))??;
+        Ok(Cluster::new(shared, addresses, orders, end, thread))
+    }
+}
+
+impl IntoFuture for Starting {
+    type Output = Result<Cluster, StartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    /// Starts the cluster; it serves when the future completes. Dropped before that, the cluster ends.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
     }
 }
 
@@ -229,11 +301,7 @@ impl Builder {
 pub(super) type Started = io::Result<(Arc<Shared>, BTreeMap<Node, SocketAddr>)>;
 
 /// The body of the cluster's thread.
-fn serve(
-    builder: Builder,
-    orders: mpsc::UnboundedReceiver<place::Ordered>,
-    tell: &blocking::SyncSender<Started>,
-) {
+fn serve(builder: Builder, orders: mpsc::UnboundedReceiver<place::Ordered>, tell: oneshot::Sender<Started>) {
     // Who starts a cluster waits for what is told; if it has gone, so does the thread.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,

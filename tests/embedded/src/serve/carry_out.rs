@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::embedded::{ControlError, Embedded};
+use super::cluster::{Cluster, ControlError};
 use crate::control::{Action, Instruction, Matcher, Node, Rule};
 
 /// What an instruction has brought about.
@@ -26,7 +26,7 @@ pub enum Outcome {
     Hits(u64),
 }
 
-impl Embedded {
+impl Cluster {
     /// Carries an instruction out. It blocks while the instruction waits.
     ///
     /// # Errors
@@ -118,6 +118,17 @@ impl Embedded {
             I::MinResolvedTs { store, ts } => self.set_min_resolved_ts(*store, *ts),
             I::FailHttp { status } => self.fail_http(*status),
             I::SlowScore { store, score } => self.set_slow_score(*store, *score),
+            I::ReportBuckets { region, version, bounds } => {
+                self.report_buckets(self.region_where(region)?, *version, bounds);
+            }
+            I::CreateKeyspace { name, config } => {
+                self.create_keyspace(name, config.clone())?;
+            }
+            I::SetResourceGroup { name, ru, burst } => self.set_resource_group(name, *ru, *burst)?,
+            I::LoseMemoryLocks { region } => {
+                let region = self.region_where(region)?;
+                self.cluster(|cluster, _| cluster.lose_memory_locks(region));
+            }
             I::Fault { name, rule } => self.set_fault(name.as_str(), [rule.clone()]),
             I::EndFault { name } => return Ok(Outcome::Hits(self.end_fault(name)?)),
             I::Wait { name, hits, within } => {

@@ -6,12 +6,12 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::embedded::{ControlError, Embedded};
+use super::cluster::{Cluster, ControlError};
 use super::shared::Shared;
 use crate::control::{Action, Matcher, Rule, RuleId};
-use crate::model::Cluster;
+use crate::model::Cluster as Model;
 
-impl Embedded {
+impl Cluster {
     /// From now on does to calls what `rule` says, until the returned [`Fault`] is dropped.
     #[must_use = "the fault ends when this is dropped"]
     pub fn fault(&self, rule: Rule) -> Fault {
@@ -75,7 +75,7 @@ impl Embedded {
 }
 
 /// How many calls the rules have acted on.
-fn sum(cluster: &Cluster, rules: &[RuleId]) -> u64 {
+fn sum(cluster: &Model, rules: &[RuleId]) -> u64 {
     rules.iter().map(|&id| cluster.faults().hits(id)).sum()
 }
 
@@ -104,7 +104,7 @@ impl Fault {
     /// Completes once it has acted on `hits` calls; on any executor.
     pub fn hit(&self, hits: u64) -> impl Future<Output = ()> + Send + '_ {
         poll_fn(move |cx| {
-            let done = |cluster: &Cluster| sum(cluster, &self.ids) >= hits;
+            let done = |cluster: &Model| sum(cluster, &self.ids) >= hits;
             if self.shared.poll(cx.waker(), done) { Poll::Ready(()) } else { Poll::Pending }
         })
     }

@@ -1,7 +1,7 @@
 //! The cluster behind gRPC, on the loopback interface.
 //!
-//! * [`builder`]: what a cluster is to be like, and its start.
-//! * [`embedded`]: [`Embedded`], the handle: where it listens, its servers come and go. `topology`, `regions`: what a
+//! * [`builder`]: what a cluster is to be like, and its start. `wait`: a start in blocking code.
+//! * [`cluster`]: [`Cluster`], the handle: where it listens, its servers come and go. `topology`, `regions`: what a
 //!   test does to stores, regions, PD and the clock. [`fault`]: [`Fault`], rules at work.
 //! * [`carry_out`]: instructions as text, carried out. [`admin`]: the port on which another process gives them.
 //! * [`state`]: what there is to see of a running cluster, as data, as JSON and as a table.
@@ -19,8 +19,8 @@ pub mod admin;
 mod batch;
 pub mod builder;
 pub mod carry_out;
+pub mod cluster;
 mod dispatch;
-pub mod embedded;
 pub mod fault;
 mod grpc;
 mod http1;
@@ -31,10 +31,11 @@ mod shared;
 pub mod state;
 mod store;
 mod topology;
+mod wait;
 
 pub use admin::Admin;
-pub use builder::{Builder, StartError};
+pub use builder::{Builder, Regions, StartError, Starting};
 pub use carry_out::Outcome;
-pub use embedded::{ControlError, Embedded};
+pub use cluster::{Cluster, ControlError};
 pub use fault::Fault;
 pub use state::State;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::embedded::{ControlError, Embedded};
+use super::cluster::{Cluster, ControlError};
 use crate::control::Where;
 use crate::model::{TopologyError, key};
 
-impl Embedded {
+impl Cluster {
     /// Splits the region that holds a transactional key, at that key; returns the parts by key.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::embedded::{Embedded, Server};
+use super::cluster::{Cluster, Server};
 use crate::control::Node;
 use crate::model::{PeerRole, Region, Store, StoreState};
 
@@ -89,7 +89,7 @@ impl Reach {
     }
 }
 
-impl Embedded {
+impl Cluster {
     /// What there is to see at this moment.
     #[must_use]
     pub fn state(&self) -> State {

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use tikv_proto::metapb;
 
 use super::builder::MOST_SERVERS;
-use super::embedded::{ControlError, Embedded, Server};
+use super::cluster::{Cluster, ControlError, Server};
 use super::place::Order;
 use crate::control::Node;
 use crate::model::pd::KeyspaceError;
 use crate::model::{Conditions, PeerRole, Status, Store, StoreState, TopologyError};
 
-impl Embedded {
+impl Cluster {
     /// Adds a store without regions, at a port of its own; returns its id.
     ///
     /// # Errors

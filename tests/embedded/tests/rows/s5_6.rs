@@ -225,3 +225,38 @@ fn keys_of_errors_are_those_of_the_client() {
     let locked = world.get(context, "k", 20).error.unwrap().locked.unwrap();
     assert_eq!((locked.key, locked.primary_lock), (bytes("k"), bytes("k")));
 }
+
+/// Every variant of 6 can be ordered by a rule, before or after the command, and stands where the command's own would.
+#[test]
+fn t6_every_variant_can_be_ordered() {
+    use tikv_embedded::control::{Action, Matcher, Rule};
+    let base = KeyError::default;
+    let variants = [
+        KeyError { locked: Some(Box::default()), ..base() },
+        KeyError { conflict: Some(WriteConflict::default()), ..base() },
+        KeyError { already_exist: Some(AlreadyExist::default()), ..base() },
+        KeyError { deadlock: Some(Default::default()), ..base() },
+        KeyError { commit_ts_expired: Some(Default::default()), ..base() },
+        KeyError { txn_not_found: Some(TxnNotFound::default()), ..base() },
+        KeyError { commit_ts_too_large: Some(CommitTsTooLarge { commit_ts: 7 }), ..base() },
+        KeyError { assertion_failed: Some(Default::default()), ..base() },
+        KeyError { primary_mismatch: Some(Default::default()), ..base() },
+        KeyError { txn_lock_not_found: Some(Default::default()), ..base() },
+        KeyError { retryable: "again".to_owned(), ..base() },
+        KeyError { abort: "never".to_owned(), ..base() },
+    ];
+    for error in variants {
+        let mut world = World::of(1);
+        let once = |action| Rule::new(Matcher::any().key("k"), action).times(1);
+        world.cluster.add_fault(once(Action::KeyError(Box::new(error.clone()))));
+        let request = world.prewrite(10, &[("k", "v")]);
+        assert_eq!(world.ask::<PrewriteResponse>(m::KV_PREWRITE, &request).errors, [error.clone()]);
+        assert!(world.cluster.engine().lock_row(b"k").is_none(), "it was not executed");
+        world.cluster.add_fault(once(Action::KeyErrorAfter(Box::new(error.clone()))));
+        assert_eq!(world.ask::<PrewriteResponse>(m::KV_PREWRITE, &request).errors, [error.clone()]);
+        assert!(world.cluster.engine().lock_row(b"k").is_some(), "it was executed");
+        world.cluster.add_fault(once(Action::KeyError(Box::new(error.clone()))));
+        let context = world.context("k");
+        assert_eq!(world.get(context, "k", 20).error.as_deref(), Some(&error));
+    }
+}

@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use prost::Message;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tikv_embedded::control::Node;
 use tikv_proto::tikvpb::batch_commands_request::{Request, request};
 use tikv_proto::tikvpb::batch_commands_response::response;
@@ -47,7 +47,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn dial(cluster: &Embedded, node: Node) -> std::io::Result<Self> {
+    pub(crate) async fn dial(cluster: &Cluster, node: Node) -> std::io::Result<Self> {
         Self::dial_at(&cluster.address(node).expect("such a server").to_string()).await
     }
 
@@ -186,7 +186,7 @@ pub(crate) async fn pd_header(pd: &Client) -> Option<pdpb::RequestHeader> {
 }
 
 /// The context of a request for a raw key, as its region is now.
-pub(crate) fn context(cluster: &Embedded, raw_key: &str) -> kvrpcpb::Context {
+pub(crate) fn context(cluster: &Cluster, raw_key: &str) -> kvrpcpb::Context {
     cluster.cluster(|cluster, _| {
         let region = cluster.topology.region_at(raw_key.as_bytes()).expect("covered");
         let wire = tikv_embedded::model::pd::wire_region(region);
@@ -199,7 +199,7 @@ pub(crate) fn context(cluster: &Embedded, raw_key: &str) -> kvrpcpb::Context {
     })
 }
 
-pub(crate) fn put(cluster: &Embedded, key: &str, value: &str) -> kvrpcpb::RawPutRequest {
+pub(crate) fn put(cluster: &Cluster, key: &str, value: &str) -> kvrpcpb::RawPutRequest {
     kvrpcpb::RawPutRequest {
         context: Some(context(cluster, key)),
         key: Bytes::copy_from_slice(key.as_bytes()),
@@ -208,19 +208,19 @@ pub(crate) fn put(cluster: &Embedded, key: &str, value: &str) -> kvrpcpb::RawPut
     }
 }
 
-pub(crate) fn get(cluster: &Embedded, key: &str) -> kvrpcpb::RawGetRequest {
+pub(crate) fn get(cluster: &Cluster, key: &str) -> kvrpcpb::RawGetRequest {
     let key_bytes = Bytes::copy_from_slice(key.as_bytes());
     kvrpcpb::RawGetRequest { context: Some(context(cluster, key)), key: key_bytes, ..Default::default() }
 }
 
 /// Dials the store that leads the key's region.
-pub(crate) async fn leader(cluster: &Embedded, raw_key: &str) -> Client {
+pub(crate) async fn leader(cluster: &Cluster, raw_key: &str) -> Client {
     let store = context(cluster, raw_key).peer.expect("a leader").store_id;
     Client::dial(cluster, Node::Store(store)).await.expect("it listens")
 }
 
 /// A raw value, read past all fault rules that are about `BatchCommands` or writes.
-pub(crate) async fn read(cluster: &Embedded, key: &str) -> Option<Bytes> {
+pub(crate) async fn read(cluster: &Cluster, key: &str) -> Option<Bytes> {
     let store = leader(cluster, key).await;
     let answer: kvrpcpb::RawGetResponse =
         store.call(methods::tikv::RAW_GET, &get(cluster, key)).await.expect("an answer");

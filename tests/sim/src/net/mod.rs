@@ -25,6 +25,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use tikv_client_core::machine::{TransportClass, TransportFault};
 use tikv_embedded::control::Node;
+use tikv_embedded::model::pd::Watch;
 use tikv_embedded::model::{Call, Cluster, Now, Token};
 
 use crate::digest::{Digest, Mark};
@@ -88,6 +89,8 @@ struct Line {
     ready: BTreeMap<u64, Vec<Answered>>,
     /// Items behind one that waits for its answer, by pipe: such streams answer in order.
     behind: BTreeMap<u64, VecDeque<Call>>,
+    /// Streams that are told what changes at PD, by pipe.
+    watches: BTreeMap<u64, Watch>,
 }
 
 /// What is held up by a cut.
@@ -115,6 +118,8 @@ pub(crate) struct State {
     starts: BTreeMap<Node, u64>,
     waiters: BTreeMap<Token, ReplyTo>,
     armed: Option<Now>,
+    /// The revision of PD's keys that streams have been told.
+    told: i64,
 }
 
 struct Shared {
@@ -172,6 +177,7 @@ impl Net {
             starts: BTreeMap::new(),
             waiters: BTreeMap::new(),
             armed: None,
+            told: 0,
         };
         Self(Arc::new(Shared { executor, digest, tally, verdict, state: Mutex::new(state) }))
     }
@@ -206,6 +212,7 @@ impl Net {
             last_down: now,
             ready: BTreeMap::new(),
             behind: BTreeMap::new(),
+            watches: BTreeMap::new(),
         };
         state.lines.insert(line, entry);
         self.0.digest.add(Mark::Line, now, number(node), &[0]);
@@ -336,6 +343,9 @@ impl Net {
             if let Some(to) = state.waiters.remove(&token) {
                 self.respond_late(state, to, reply);
             }
+        }
+        if state.cluster.pd.revision() != state.told {
+            self.tell(state);
         }
         let Some(next) = state.cluster.next_wake() else { return };
         if state.armed.is_some_and(|armed| armed <= next) {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tikv_client_core::machine::{TransportClass, TransportFault};
 use tikv_embedded::control::Node;
 use tikv_embedded::model::frame::{Answers, commands};
-use tikv_embedded::model::{Answer, Call, Command, Met, Reply, Status};
-use tikv_proto::methods::{pd, tikv};
+use tikv_embedded::model::{Answer, Call, Command, Met, Reply, Status, pd};
+use tikv_proto::methods::tikv;
 use tikv_proto::tikvpb::batch_commands_response::response;
 
 use super::{Held, Net, State, cluster_time, lock, number};
@@ -63,9 +63,9 @@ fn asked(node: Node, path: &'static str, body: Bytes) -> Asked {
         Node::Store(store) => {
             Command::decode(path, body).map(|command| Call::Store { store, command: Box::new(command) })
         }
-        Node::Pd(member) if pd::ALL.contains(&path) => {
-            Ok(Call::Pd { member, follower_may: false, path, body })
-        }
+        Node::Pd(member) => pd::method(path)
+            .map(|path| Call::Pd { member, follower_may: false, path, body })
+            .ok_or_else(|| pd::unknown_method(path)),
         _ => Err(Status::unimplemented(path)),
     };
     call.map_or_else(Asked::Bad, |call| Asked::One(Box::new(call)))
@@ -213,10 +213,37 @@ impl Net {
                 Err(TransportFault::new(TransportClass::Rejected(code), message))
             }
             Reply::Broken => Err(TransportFault::new(TransportClass::Lost, "the stream was reset")),
+            Reply::Watch(watch) => {
+                if let Some(line) = state.lines.get_mut(&line) {
+                    line.watches.insert(pipe, *watch);
+                }
+                return self.tell(state);
+            }
             // Nothing will ever be heard of it.
             _ => return,
         };
         self.carry_down(state, Down { line, pipe, what, answers: Vec::new() });
+    }
+
+    /// Tells the streams that watch PD's keys what has changed.
+    pub(super) fn tell(&self, state: &mut State) {
+        state.told = state.cluster.pd.revision();
+        let State { cluster, lines, .. } = state;
+        let mut told = Vec::new();
+        for (&line, entry) in lines {
+            // Of a client that has enough, or of a connection that broke.
+            entry.watches.retain(|pipe, _| entry.pipes.contains_key(pipe));
+            entry.watches.retain(|&pipe, watch| {
+                let replies = std::iter::from_fn(|| cluster.watched(watch));
+                let before = told.len();
+                told.extend(replies.map(|reply| (ReplyTo { line, pipe, id: None }, reply)));
+                // One that has failed has ended.
+                !told[before..].iter().any(|(_, reply)| matches!(reply, Reply::Fail(_)))
+            });
+        }
+        for (to, reply) in told {
+            self.respond(state, to, reply);
+        }
     }
 
     /// Puts an answer to those that go out with the next frame of their stream.

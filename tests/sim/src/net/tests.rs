@@ -7,8 +7,8 @@ use tikv_client_core::client::{Channel, ConnectOptions, Runtime};
 use tikv_client_core::machine::Metadata;
 use tikv_embedded::control::{Action, Matcher, Rule};
 use tikv_embedded::model::{Layout, Member, Pd};
-use tikv_proto::methods::{pd, tikv};
-use tikv_proto::{kvrpcpb, pdpb};
+use tikv_proto::methods::{meta_storage, pd, tikv};
+use tikv_proto::{kvrpcpb, meta_storagepb, pdpb};
 
 use super::*;
 
@@ -54,6 +54,38 @@ fn put(value: &'static str) -> Bytes {
     let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(value.as_bytes()));
     let message = kvrpcpb::RawPutRequest { context: Some(context), key, value, ..Default::default() };
     message.encode_to_vec().into()
+}
+
+#[test]
+fn a_stream_that_watches_is_told_what_changes_until_its_connection_breaks() {
+    let world = world(Weather::calm());
+    let (runtime, net) = (Arc::clone(&world.runtime), world.net.clone());
+    world.run(async move {
+        let channel = World::connect(&runtime, PD).await.expect("it listens");
+        let put = |value: &'static str| {
+            let header = Some(meta_storagepb::RequestHeader::default());
+            let (key, value) = (Bytes::from_static(b"watched"), Bytes::from_static(value.as_bytes()));
+            meta_storagepb::PutRequest { header, key, value, ..Default::default() }.encode_to_vec().into()
+        };
+        let mut stream = channel.stream(meta_storage::WATCH, &Metadata::new());
+        let watch =
+            meta_storagepb::WatchRequest { key: Bytes::from_static(b"watched"), ..Default::default() };
+        poll_fn(|cx| stream.poll_ready(cx)).await.expect("room");
+        stream.send(watch.encode_to_vec().into());
+        runtime.sleep_until(tikv_client_core::types::Instant(1_000_000_000)).await;
+        for value in ["a", "b"] {
+            channel.unary(meta_storage::PUT, &Metadata::new(), put(value)).await.expect("an answer");
+        }
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            let answer = poll_fn(|cx| stream.poll_next(cx)).await.expect("it goes on").expect("it goes on");
+            let answer = meta_storagepb::WatchResponse::decode(answer).expect("its type");
+            told.extend(answer.events.into_iter().filter_map(|event| Some(event.kv?.value)));
+        }
+        assert_eq!(told, ["a", "b"]);
+        net.disconnect(None, Node::Pd(0));
+        assert!(poll_fn(|cx| stream.poll_next(cx)).await.is_none_or(|end| end.is_err()));
+    });
 }
 
 #[test]

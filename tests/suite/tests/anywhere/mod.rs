@@ -19,7 +19,7 @@ use tikv_client_core::codec::memcomparable;
 use tikv_client_core::config::Config;
 use tikv_client_core::types::{Key, KeyRange, KvPair};
 use tikv_client_tokio::Wait;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 
 use crate::fixture::in_time;
 use crate::runtimes::Rt;
@@ -123,12 +123,12 @@ impl Keys {
 }
 
 /// The addresses of PD: of the real cluster that the environment names, or of a new one.
-fn cluster(keys: &Keys) -> (Vec<String>, Option<Embedded>) {
+fn cluster(keys: &Keys) -> (Vec<String>, Option<Cluster>) {
     if let Ok(pd) = std::env::var("TIKV_PD") {
         return (pd.split(',').map(str::to_owned).collect(), None);
     }
     let (raw, txn) = keys.bounds();
-    let cluster = Embedded::builder().stores(3).raw_split_keys(raw).split_keys(txn).start().unwrap();
+    let cluster = Cluster::builder().stores(3).raw_split_keys(raw).split_keys(txn).start().wait().unwrap();
     (cluster.pd_addresses(), Some(cluster))
 }
 

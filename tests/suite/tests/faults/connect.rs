@@ -7,7 +7,7 @@ use smol::io::AsyncWriteExt;
 use tikv_client_core::client::Client;
 use tikv_client_core::error::{Error, ErrorKind, ServiceError};
 use tikv_client_core::types::ClusterId;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
 use crate::fixture::{Cluster, hasty, in_time, within};

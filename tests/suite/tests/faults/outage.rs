@@ -5,7 +5,7 @@ use std::time::Duration;
 use macro_rules_attribute::apply;
 use tikv_client_core::client::Client;
 use tikv_client_core::error::{Error, ErrorKind};
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 use tikv_embedded::model::{Code, Status};
 

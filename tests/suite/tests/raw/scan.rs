@@ -2,7 +2,7 @@
 
 use macro_rules_attribute::apply;
 use tikv_client_core::types::{Key, KeyRange};
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::Matcher;
 
 use crate::fixture::{Cluster, client, keys};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use macro_rules_attribute::apply;
 use tikv_client_core::raw::RawClient;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
 use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, poll_once};

@@ -14,7 +14,7 @@ use tikv_client_core::trace::format::{
 use tikv_client_core::trace::{Record, Recorder, Records, redact, replay};
 use tikv_client_core::txn::{TransactOptions, Transaction};
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
-use tikv_embedded::{Embedded, Fault};
+use tikv_embedded::{Cluster, Fault};
 
 use crate::fixture::{client_with, in_time, sleep, timeout};
 use crate::runtimes::{Rt, on_each_runtime};
@@ -78,7 +78,7 @@ async fn work(client: Client, task: u64) -> Result<(), Error> {
 }
 
 /// What goes wrong meanwhile.
-fn faults(cluster: &Embedded) -> Vec<Fault> {
+fn faults(cluster: &Cluster) -> Vec<Fault> {
     [
         ("KvPrewrite", Action::Refuse(Refusal::NotLeader { leader: None })),
         ("KvPrewrite", Action::RefuseAfter(Refusal::StaleCommand)),
@@ -96,7 +96,7 @@ fn faults(cluster: &Embedded) -> Vec<Fault> {
 }
 
 /// Splits regions, moves leaders and breaks streams.
-async fn disturb(cluster: &Embedded) {
+async fn disturb(cluster: &Cluster) {
     let mut rng = Rng::with_seed(7);
     for n in 0..30 {
         let key = key(rng.usize(..32));

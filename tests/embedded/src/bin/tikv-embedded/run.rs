@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tikv_embedded::control::{BadScript, Script};
-use tikv_embedded::{Admin, Builder, ControlError, Embedded, StartError, State};
+use tikv_embedded::{Admin, Builder, Cluster, ControlError, StartError, State};
 
 use crate::options::Options;
 use crate::table;
@@ -59,8 +59,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         .port(options.pd_port)
         .api_version(options.api);
     let cluster = match options.regions {
-        Some(regions) => builder.regions(regions).start()?,
-        None => builder.keyspace_bounds().start()?,
+        Some(regions) => builder.regions(regions).start().wait()?,
+        None => builder.keyspace_bounds().start().wait()?,
     };
     let cluster = Arc::new(cluster);
     let admin = options.admin_port.map(|port| Admin::start(Arc::clone(&cluster), port));
@@ -80,7 +80,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     ended
 }
 
-fn greet(cluster: &Embedded, admin: Option<&Admin>) -> io::Result<()> {
+fn greet(cluster: &Cluster, admin: Option<&Admin>) -> io::Result<()> {
     let admin = admin.map(|admin| format!("TIKV_ADMIN=http://{}\n", admin.address())).unwrap_or_default();
     // In one piece: a reader that closes the pipe behind the first line must not end the cluster.
     let text = format!(
@@ -95,7 +95,7 @@ fn greet(cluster: &Embedded, admin: Option<&Admin>) -> io::Result<()> {
 }
 
 /// Carries the script out; returns only if that fails.
-async fn follow(cluster: &Arc<Embedded>, script: Option<Script>) -> Failure {
+async fn follow(cluster: &Arc<Cluster>, script: Option<Script>) -> Failure {
     let begin = tokio::time::Instant::now();
     for step in script.iter().flat_map(Script::steps).cloned() {
         tokio::time::sleep_until(begin + step.at).await;
@@ -111,7 +111,7 @@ async fn follow(cluster: &Arc<Embedded>, script: Option<Script>) -> Failure {
 }
 
 /// Draws the table on a terminal; elsewhere it draws nothing and does not return.
-async fn show(cluster: &Embedded) -> io::Result<()> {
+async fn show(cluster: &Cluster) -> io::Result<()> {
     if !io::stdout().is_terminal() {
         return std::future::pending().await;
     }

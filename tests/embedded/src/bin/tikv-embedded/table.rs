@@ -108,14 +108,14 @@ fn per_second(count: u64, before: Option<(u64, Duration)>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tikv_embedded::Embedded;
+    use tikv_embedded::Cluster;
     use tikv_embedded::control::{Action, Matcher, Rule};
 
     use super::*;
 
     #[test]
     fn the_table_shows_stores_regions_and_faults_and_fits_the_terminal() {
-        let cluster = Embedded::builder().stores(2).split_keys(["m"]).start().expect("it starts");
+        let cluster = Cluster::builder().stores(2).split_keys(["m"]).start().wait().expect("it starts");
         cluster.set_fault("lost", [Rule::new(Matcher::method("RawPut"), Action::Lose)]);
         cluster.stop_store(2).expect("such a store");
         let state = cluster.state();

@@ -75,7 +75,7 @@ impl Api {
     }
 
     /// The form in which a raw key lies in the data and in region bounds.
-    pub(super) fn raw_key(self, user: &Bytes) -> Bytes {
+    pub(crate) fn raw_key(self, user: &Bytes) -> Bytes {
         match self {
             Self::V1 | Self::V1Ttl => user.clone(),
             Self::V2 => key::encode(user),

@@ -26,6 +26,8 @@ enum Step {
     Decide { which: prop::sample::Index, commit: bool },
     /// Reads all keys, as of some time ago.
     Read { ago: u64 },
+    /// Collects what is older than some time ago.
+    Collect { ago: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<prop::sample::Index>(), prop::bool::weighted(0.7))
             .prop_map(|(which, commit)| Step::Decide { which, commit }),
         2 => (0..40_u64).prop_map(|ago| Step::Read { ago }),
+        1 => (0..40_u64).prop_map(|ago| Step::Collect { ago }),
     ]
 }
 
@@ -63,6 +66,8 @@ struct Known {
     open: Vec<Open>,
     held: Vec<Held>,
     clock: u64,
+    /// Nobody reads below it any more.
+    safe_point: u64,
 }
 
 /// A transaction that has locked keys and prewritten none.
@@ -214,7 +219,8 @@ fn decide(bench: &mut Bench, known: &mut Known, open: Open, commit: bool) {
 fn read(bench: &mut Bench, known: &Known, ts: u64) {
     let context = bench.context(b"");
     let scan = ScanRequest { context, limit: 100, version: ts, ..Default::default() };
-    let scanned = ask!(bench, Scan, scan);
+    let scanned = ask!(bench, Scan, scan.clone());
+    let backwards = ask!(bench, Scan, ScanRequest { start_key: owned("z"), reverse: true, ..scan });
     let mut expected = Vec::new();
     for (key, name) in KEYS.iter().enumerate() {
         let holder = known.open.iter().find(|open| open.writes.iter().any(|(other, _)| *other == key));
@@ -235,6 +241,19 @@ fn read(bench: &mut Bench, known: &Known, ts: u64) {
     }
     let pair = |pair: KvPair| pair.error.is_none().then_some((pair.key, pair.value));
     assert_eq!(scanned.pairs.into_iter().map(pair).collect::<Vec<_>>(), expected);
+    expected.reverse();
+    assert_eq!(backwards.pairs.into_iter().map(pair).collect::<Vec<_>>(), expected);
+}
+
+/// Collects garbage up to `ago`, but not beyond the start of a transaction that is not decided: who drives a collection has
+/// resolved their locks.
+fn collect(bench: &mut Bench, known: &mut Known, ago: u64) {
+    let open = known.open.iter().map(|open| open.start_ts);
+    let undecided = open.chain(known.held.iter().map(|held| held.start_ts)).min();
+    let now = known.tick();
+    let safe_point = now.saturating_sub(ago).min(undecided.map_or(u64::MAX, |start_ts| start_ts - 1));
+    known.safe_point = known.safe_point.max(safe_point);
+    bench.engine.collect_garbage(&Bytes::new(), &Bytes::new(), known.safe_point);
 }
 
 proptest! {
@@ -268,9 +287,10 @@ proptest! {
                 }
                 Step::Decide { .. } => {}
                 Step::Read { ago } => {
-                    let ts = known.tick().saturating_sub(ago);
+                    let ts = known.tick().saturating_sub(ago).max(known.safe_point);
                     read(&mut bench, &known, ts);
                 }
+                Step::Collect { ago } => collect(&mut bench, &mut known, ago),
             }
         }
         for held in std::mem::take(&mut known.held) {
@@ -279,7 +299,7 @@ proptest! {
         for open in std::mem::take(&mut known.open) {
             decide(&mut bench, &mut known, open, true);
         }
-        for ts in (90..=known.tick()).step_by(7) {
+        for ts in (known.safe_point.max(90)..=known.tick()).step_by(7) {
             read(&mut bench, &known, ts);
         }
     }

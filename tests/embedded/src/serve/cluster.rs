@@ -14,7 +14,8 @@ use super::fault::Fault;
 use super::place::{Gate, Order, Ordered};
 use super::shared::Shared;
 use crate::control::Node;
-use crate::model::{Cluster, Now, TopologyError};
+use crate::model::pd::KeyspaceError;
+use crate::model::{Cluster as Model, Now, Status, TopologyError};
 
 /// How long a stop waits for the cluster's thread; it has nothing to wait for, so this only bounds the unforeseen.
 const LONGEST_STOP: Duration = Duration::from_secs(5);
@@ -37,6 +38,12 @@ pub enum ControlError {
     /// The topology cannot be changed so.
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// No keyspace can be made so.
+    #[error(transparent)]
+    Keyspace(#[from] KeyspaceError),
+    /// No resource group can be made so.
+    #[error(transparent)]
+    ResourceGroup(#[from] Status),
     /// The cluster has as many servers as it can.
     #[error("the cluster has {most} stores already")]
     Full {
@@ -67,7 +74,7 @@ pub enum ControlError {
 ///
 /// All methods can be called from any thread, inside an executor or not; none waits for the network.
 #[derive(Debug)]
-pub struct Embedded {
+pub struct Cluster {
     pub(super) shared: Arc<Shared>,
     servers: Mutex<BTreeMap<Node, Server>>,
     /// Faults that live until they are ended by name.
@@ -100,7 +107,7 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-impl Embedded {
+impl Cluster {
     /// What a cluster is to be like.
     pub fn builder() -> Builder {
         Builder::default()
@@ -160,7 +167,7 @@ impl Embedded {
     }
 
     /// Does anything to the model, between two calls of clients. What `act` takes long for, everybody waits for.
-    pub fn cluster<R>(&self, act: impl FnOnce(&mut Cluster, Now) -> R) -> R {
+    pub fn cluster<R>(&self, act: impl FnOnce(&mut Model, Now) -> R) -> R {
         self.shared.with(act)
     }
 
@@ -293,7 +300,7 @@ impl Embedded {
     }
 }
 
-impl Drop for Embedded {
+impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
     }
