@@ -87,7 +87,14 @@ fn every_instruction_can_be_given() {
             not_done.push(line.to_owned());
         }
     }
-    let those = ["drop-leader region=4", "merge region=4 into=8", "wait lost hits=1 within=5s"];
+    let those = [
+        "drop-leader region=4",
+        "merge region=4 into=8",
+        "wait lost hits=1 within=5s",
+        // The region has a peer there, until it is moved.
+        "add-peer key=a store=3 role=learner",
+        "remove-peer key=a store=3",
+    ];
     let unexpected: Vec<_> = not_done.iter().filter(|line| !those.contains(&line.as_str())).collect();
     assert_eq!(unexpected, Vec::<&String>::new());
 }

@@ -302,3 +302,12 @@ fn t4_1_cluster_id_of_another_cluster() {
         }
     }
 }
+
+/// Bad input: a region id of 0 is that of no region.
+#[test]
+fn row_2_region_0_is_missing() {
+    let mut world = World::of(1);
+    let context = Context { region_id: 0, ..world.context("k") };
+    let error = world.refused(1, context).unwrap();
+    assert_eq!((variant(&error), error.message.as_str()), ("RegionNotFound", "region 0 is missing"));
+}
