@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::batch::Batching;
 use super::config::StreamConfig;
@@ -57,7 +57,7 @@ use crate::machine::{
     Address, Asker, Attempt, Completion, Fault, Feedback, Input, Metadata, Service, ServiceCx, ServiceEffect,
     StreamId, TicketId, TransportClass, TransportFault, Way, Withdrawn,
 };
-use crate::request::{Request, append_context, context_len};
+use crate::request::Request;
 use crate::types::{Instant, StoreId};
 use tikv_proto::methods::tikv::BATCH_COMMANDS;
 
@@ -199,7 +199,7 @@ impl StoreStream {
         }
         let (to, path) = (Arc::clone(&self.address), request.command().path());
         let way = Way { metadata: forwarding(forward.as_ref()), ..Way::default() };
-        let ticket = cx.unary_by(to, path, whole(&request, &attempt), deadline, way);
+        let ticket = cx.unary_by(to, path, request.whole(&attempt), deadline, way);
         self.unary.insert(ticket, asker);
         self.watch(cx);
     }
@@ -468,18 +468,6 @@ fn open(group: &mut Group, address: &Address, config: &StreamConfig, cx: &mut Cx
         let stream = cx.open_by(Arc::clone(address), BATCH_COMMANDS, way);
         group.opening(connection, stream);
     }
-}
-
-/// A request with its context, where it has one.
-fn whole(request: &Request, attempt: &Attempt) -> Bytes {
-    if request.command().context_field().is_none() {
-        return request.body().clone();
-    }
-    let length = request.body().len() + context_len(request.profile(), attempt);
-    let mut whole = BytesMut::with_capacity(length);
-    whole.extend_from_slice(request.body());
-    append_context(request.profile(), attempt, &mut whole);
-    whole.freeze()
 }
 
 /// The header that names whom the store is to forward to. client-go: `internal/client/client.go: forwardMetadataKey`.

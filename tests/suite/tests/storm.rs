@@ -25,8 +25,8 @@ const CALLERS: usize = 10_000;
 /// What a call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What a machine at work adds to it.
-const SLACK: Duration = Duration::from_secs(10);
+/// What a machine that starves the test adds to it; `tikv-sim storm` holds calls to their time exactly.
+const SLACK: Duration = Duration::from_secs(30);
 
 /// Bytes that may be left of a storm: pools of operations are kept for later ones.
 const LEFT: usize = 8 << 20;
@@ -138,6 +138,6 @@ fn ten_thousand_callers_outlast_stores_that_are_killed_every_second() {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     // For the tasks of the callers; the client brings a thread of its own.
     let _within = tokio.enter();
-    storm(|pd, config| tikv_client_tokio::connect_blocking(pd, config), |task| drop(tokio::spawn(task)));
-    storm(|pd, config| tikv_client_smol::connect_blocking(pd, config), |task| smol::spawn(task).detach());
+    storm(tikv_client_tokio::connect_blocking, |task| drop(tokio::spawn(task)));
+    storm(tikv_client_smol::connect_blocking, |task| smol::spawn(task).detach());
 }
