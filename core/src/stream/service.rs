@@ -101,6 +101,9 @@ pub enum StreamTimer {
     Idle,
 }
 
+/// Connections are kept at least so long.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// The streams of one store. See the module for their states.
 #[derive(Debug)]
 pub struct StoreStream {
@@ -221,8 +224,13 @@ impl StoreStream {
         self.used = cx.now();
         if !self.watched {
             self.watched = true;
-            cx.arm(StreamTimer::Idle, cx.now() + self.config.idle_timeout);
+            cx.arm(StreamTimer::Idle, cx.now() + self.idle_timeout());
         }
+    }
+
+    /// A timer that fires at once, again and again, would be a loop.
+    fn idle_timeout(&self) -> Duration {
+        self.config.idle_timeout.max(SHORTEST)
     }
 
     fn writable(&mut self, id: StreamId) {
@@ -419,8 +427,8 @@ impl StoreStream {
     fn rest(&mut self, cx: &mut Cx<'_>) {
         let busy = self.queued() + self.flight.len() + self.unary.len() + self.leaving.len() > 0;
         let from = if busy { cx.now() } else { self.used };
-        let until = from + self.config.idle_timeout;
-        self.watched = until > cx.now();
+        let until = from + self.idle_timeout();
+        self.watched = busy || until > cx.now();
         if self.watched {
             cx.arm(StreamTimer::Idle, until);
             return;
