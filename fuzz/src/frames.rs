@@ -9,6 +9,7 @@
 //! * a move loses nothing: "lost" is said only after a stream broke or a frame could not be understood.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use prost::Message;
 use tikv_client_core::machine::{Attempt, Completion, Fault, Input, StreamId, TransportClass};
 use tikv_client_core::request::{Command, Profile, Request};
 use tikv_client_core::stream::frame::FrameReader;
-use tikv_client_core::stream::{StoreStream, StreamCommand, StreamConfig};
+use tikv_client_core::stream::{BatchPolicy, Rate, StoreStream, StreamCommand, StreamConfig};
 use tikv_client_core::types::{Instant, Located, PeerId, RegionId, RegionVersion, StoreId};
 use tikv_proto::kvrpcpb as pb;
 use tikv_proto::tikvpb::batch_commands_request::request::Cmd;
@@ -70,6 +71,7 @@ impl Play {
             attempt: attempt(),
             request,
             deadline,
+            forward: choices.one_in(6).then(|| "store:9".into()),
         }));
     }
 
@@ -87,10 +89,6 @@ impl Play {
                 let (key, context, tag) = match request.cmd.expect("a request has a command") {
                     Cmd::RawGet(get) => (get.key, get.context, Command::RawGet.number()),
                     Cmd::RawPut(put) => (put.key, put.context, Command::RawPut.number()),
-                    Cmd::Empty(_) => {
-                        assert_eq!(id, 0, "only the priming frame is empty");
-                        continue;
-                    }
                     other => panic!("nobody asked for {other:?}"),
                 };
                 assert!(
@@ -294,5 +292,20 @@ fn config(choices: &mut Choices<'_>) -> StreamConfig {
     let mut config = StreamConfig::default();
     config.max_batch = BATCH;
     config.max_queued = 1 + choices.below(12);
+    config.connections = 1 + u32::from(choices.any::<u8>() % 3);
+    config.per_connection = 1 + choices.below(4);
+    if choices.one_in(2) {
+        config.max_in_flight = 1 + choices.below(6);
+    }
+    if choices.one_in(4) {
+        config.policy = BatchPolicy::Positive;
+    }
+    if choices.one_in(4) {
+        let at_least_one = |n: u8| NonZeroU32::MIN.saturating_add(n.into());
+        config.rate = Some(Rate::new(at_least_one(choices.any()), at_least_one(choices.any())));
+    }
+    if choices.one_in(4) {
+        config.idle_timeout = Duration::from_millis(choices.any::<u8>().into());
+    }
     config
 }

@@ -165,7 +165,7 @@ fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
     let txn = founder.space("transactional regions", Mode::Txn, &known);
     let stores = Arc::new(Stores::default());
     let registry = founder.mailbox();
-    let special = launcher(&mut founder, Arc::clone(&stores));
+    let special = launcher(&mut founder, Arc::clone(&stores), known);
     founder.start("stores", Registry::default(), &registry, |_, _| {}, special);
     let background = founder.mailbox();
     Background::spawn(Arc::clone(&background), Arc::clone(&founder.runtime));
@@ -186,7 +186,11 @@ fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
 }
 
 /// Carries out what the registry decides about the streams of stores.
-fn launcher(founder: &mut Founder, stores: Arc<Stores>) -> impl FnMut(RegistryEffect) + Send + 'static {
+fn launcher(
+    founder: &mut Founder,
+    stores: Arc<Stores>,
+    known: Arc<StoreTable>,
+) -> impl FnMut(RegistryEffect) + Send + 'static {
     let mut founder = Founder {
         runtime: Arc::clone(&founder.runtime),
         config: founder.config.clone(),
@@ -196,7 +200,9 @@ fn launcher(founder: &mut Founder, stores: Arc<Stores>) -> impl FnMut(RegistryEf
     let mut launch = move |stores: &Stores, store: StoreId, address| {
         let mailbox: Arc<Mailbox<StreamCommand>> = founder.mailbox();
         let stream = StoreStream::new(address, founder.config.stream.clone());
-        founder.start(format!("store {store}"), stream, &mailbox, |_, _| {}, |never| match never {});
+        let known = Arc::clone(&known);
+        let report = move |feedback: &Feedback, now| known.apply(feedback, now);
+        founder.start(format!("store {store}"), stream, &mailbox, report, |never| match never {});
         stores.put(store, &mailbox);
     };
     move |effect| match effect {

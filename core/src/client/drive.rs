@@ -200,7 +200,10 @@ fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit, number: u64) {
         match effect {
             Effect::Call { ticket, attempt, request, deadline } => {
                 let asker = Asker::of_store(Arc::clone(&kit.seat), ticket);
-                client.send(attempt.to.store, StreamCommand::Call { asker, attempt, request, deadline });
+                client.send(
+                    attempt.to.store,
+                    StreamCommand::Call { asker, attempt, request, deadline, forward: None },
+                );
             }
             Effect::Ask { ticket, question, deadline } => {
                 let asker = Asker::new(Arc::clone(&kit.seat), ticket);

@@ -163,7 +163,7 @@ impl Wire {
         }
     }
 
-    /// Drops the connections to an address, but for those that are being made for somebody. What is under way on them goes on.
+    /// Drops the connections to an address; those that are being made for somebody stay. What is under way on them goes on.
     pub(super) fn disconnect(&mut self, address: &Address) {
         self.lines.retain(|line, state| {
             line.0 != *address || matches!(state, Line::Connecting(_, queue) if !queue.is_empty())

@@ -26,7 +26,10 @@ mod field {
 ///
 /// Encoded once and shared by every call that uses the profile; the empty profile costs nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Profile(Bytes);
+pub struct Profile {
+    encoded: Bytes,
+    priority: u64,
+}
 
 impl Profile {
     /// A profile of these fields. Fields that belong to an attempt (region, peer, retry mark, execution time) must be
@@ -34,19 +37,29 @@ impl Profile {
     #[must_use]
     pub fn new(context: &pb::Context) -> Self {
         debug_assert!(context.region_id == 0 && context.peer.is_none() && !context.is_retry_request);
-        Self(context.encode_to_vec().into())
+        let control = context.resource_control_context.as_ref();
+        let priority = control.map_or(0, |control| control.override_priority);
+        Self { encoded: context.encode_to_vec().into(), priority }
     }
 
     /// The encoded fields.
     #[must_use]
     pub fn encoded(&self) -> &Bytes {
-        &self.0
+        &self.encoded
+    }
+
+    /// Which of the requests that wait for a stream goes first: the highest; from 10 on without regard to how many are in flight.
+    ///
+    /// It is the context's `resource_control_context.override_priority`. client-go: `tikvrpc/tikvrpc.go: Request`.
+    #[must_use]
+    pub fn priority(&self) -> u64 {
+        self.priority
     }
 }
 
 impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match pb::Context::decode(self.0.clone()) {
+        match pb::Context::decode(self.encoded.clone()) {
             Ok(context) => context.fmt(f),
             Err(error) => write!(f, "Profile({error})"),
         }
@@ -97,7 +110,7 @@ fn put_target(to: &Located, into: &mut impl BufMut) {
 }
 
 fn inner_len(profile: &Profile, attempt: &Attempt) -> usize {
-    profile.0.len()
+    profile.encoded.len()
         + target_len(&attempt.to)
         + uint_len(field::MAX_EXECUTION_DURATION_MS, attempt.max_execution_ms.into())
         + uint_len(field::IS_RETRY_REQUEST, attempt.retry.into())
@@ -114,7 +127,7 @@ pub(crate) fn context_len(profile: &Profile, attempt: &Attempt) -> usize {
 pub fn append_context(profile: &Profile, attempt: &Attempt, into: &mut impl BufMut) {
     encode_key(CONTEXT, WireType::LengthDelimited, into);
     encode_varint(inner_len(profile, attempt) as u64, into);
-    into.put_slice(&profile.0);
+    into.put_slice(&profile.encoded);
     put_target(&attempt.to, into);
     put_uint(field::MAX_EXECUTION_DURATION_MS, attempt.max_execution_ms.into(), into);
     put_uint(field::IS_RETRY_REQUEST, attempt.retry.into(), into);

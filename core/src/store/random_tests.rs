@@ -81,7 +81,7 @@ impl Play {
                 let attempt = Attempt { to, retry: false, max_execution_ms: 0 };
                 let request = Arc::new(Request::new(&pb::RawGetRequest::default(), Profile::default()));
                 let asker = self.world.asker(self.count);
-                let command = StreamCommand::Call { asker, attempt, request, deadline };
+                let command = StreamCommand::Call { asker, attempt, request, deadline, forward: None };
                 self.world.turn(Input::Command(RegistryCommand::Call { store, command }));
             }
             Step::Withdraw(which) => {

@@ -30,7 +30,7 @@ fn call(s: &Script, n: u32, deadline: Instant) -> RegistryCommand {
         max_execution_ms: 0,
     };
     let request = Arc::new(Request::new(&pb::RawGetRequest::default(), Profile::default()));
-    let command = StreamCommand::Call { asker: s.asker(n), attempt, request, deadline };
+    let command = StreamCommand::Call { asker: s.asker(n), attempt, request, deadline, forward: None };
     RegistryCommand::Call { store: STORE, command }
 }
 

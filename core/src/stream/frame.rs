@@ -4,15 +4,16 @@
 //! body is a slice of the received frame: no copy, and decoded by the operation that waits for it, on its own core.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use prost::DecodeError;
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint,
     key_len, skip_field,
 };
+use prost::{DecodeError, Message};
 
 use crate::machine::Attempt;
 use crate::request::response::length;
 use crate::request::{Request, append_context};
+use tikv_proto::kvrpcpb::HealthFeedback;
 
 /// Fields of `BatchCommandsRequest` and `BatchCommandsResponse`.
 mod field {
@@ -20,8 +21,10 @@ mod field {
     pub(super) const MESSAGES: u32 = 1;
     /// `request_ids`.
     pub(super) const IDS: u32 = 2;
-    /// `BatchCommandsRequest.Request.Empty`.
-    pub(super) const EMPTY: u32 = 255;
+    /// `BatchCommandsResponse.transport_layer_load`.
+    pub(super) const LOAD: u32 = 3;
+    /// `BatchCommandsResponse.health_feedback`.
+    pub(super) const HEALTH: u32 = 4;
 }
 
 /// A frame being filled with requests.
@@ -84,20 +87,6 @@ fn put_ids(ids: &[u64], buffer: &mut BytesMut) {
     }
 }
 
-/// The frame that opens a stream: one `Empty` command with id 0.
-///
-/// A server may send its headers only with its first message; without a first request both sides would wait.
-#[must_use]
-pub fn priming() -> Bytes {
-    let mut buffer = BytesMut::new();
-    encode_key(field::MESSAGES, WireType::LengthDelimited, &mut buffer);
-    encode_varint(key_len(field::EMPTY) as u64 + 1, &mut buffer);
-    encode_key(field::EMPTY, WireType::LengthDelimited, &mut buffer);
-    encode_varint(0, &mut buffer);
-    put_ids(&[0], &mut buffer);
-    buffer.freeze()
-}
-
 /// One response of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "what the frame has for each response")]
@@ -115,6 +104,8 @@ pub struct FrameResponse {
 pub struct FrameReader {
     responses: Vec<FrameResponse>,
     ids: Vec<u64>,
+    load: u64,
+    health: Option<HealthFeedback>,
 }
 
 impl FrameReader {
@@ -125,6 +116,7 @@ impl FrameReader {
     pub fn read(&mut self, frame: &Bytes) -> Result<std::vec::Drain<'_, FrameResponse>, FrameError> {
         self.responses.clear();
         self.ids.clear();
+        (self.load, self.health) = (0, None);
         let mut rest: &[u8] = frame;
         while rest.has_remaining() {
             let (field, wire_type) = decode_key(&mut rest)?;
@@ -145,6 +137,13 @@ impl FrameReader {
                     rest = behind;
                 }
                 (field::IDS, WireType::Varint) => self.ids.push(decode_varint(&mut rest)?),
+                (field::LOAD, WireType::Varint) => self.load = decode_varint(&mut rest)?,
+                (field::HEALTH, WireType::LengthDelimited) => {
+                    let len = length(&mut rest)?;
+                    let (health, behind) = rest.split_at(len);
+                    self.health = Some(HealthFeedback::decode(health)?);
+                    rest = behind;
+                }
                 _ => skip_field(wire_type, field, &mut rest, DecodeContext::default())?,
             }
         }
@@ -155,6 +154,19 @@ impl FrameReader {
             response.id = id;
         }
         Ok(self.responses.drain(..))
+    }
+
+    /// How busy the store's connections are, percent of a core, as the last frame said; 0: it said nothing, and is not busy.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        self.load
+    }
+
+    /// A store, and how slow it is (1 to 100), if the last frame said so.
+    #[must_use]
+    pub fn health(&self) -> Option<(u64, u32)> {
+        let health = self.health.as_ref()?;
+        Some((health.store_id, u32::try_from(health.slow_score).unwrap_or(0)))
     }
 }
 

@@ -1,14 +1,26 @@
-//! The stream service: one BatchCommands stream per store connection, as a sans-IO service.
+//! The stream service: the BatchCommands streams of one store, as a sans-IO service.
 //!
 //! [`frame`] is the wire form: requests are copied once into a frame, responses are slices of the received one.
-//! `flight` holds the requests that were sent and not answered. `service` is the machine: it batches what is in its
-//! mailbox, sends when the stream takes a frame, answers in any order, completes requests at their deadlines, and opens the
-//! stream again with back-off when it breaks. When the store moves, what was sent on the old stream is still answered there. It never sends a request twice: that is the operation's decision.
+//! `service` is the machine. Its requests wait in a `queue`, by priority; `group` is those that go the same way, `lane` one stream with
+//! its pauses, `flight` what was sent and not answered. `batch` says when a frame waits for more, `rate` how many may go.
+//!
+//! It sends a frame when a stream takes one, answers in any order, completes requests at their deadlines, and opens streams
+//! again with back-off when they break. When the store moves, what was sent on the old streams is still answered there. It never
+//! sends a request twice: that is the operation's decision.
 
+mod batch;
+mod config;
 mod flight;
 pub mod frame;
+mod group;
+mod lane;
+mod queue;
+mod rate;
 mod service;
 #[cfg(test)]
 mod tests;
 
-pub use service::{StoreStream, StreamCommand, StreamConfig, StreamTimer};
+pub use batch::{BadPolicy, BatchPolicy, Strategy, Turbo};
+pub use config::StreamConfig;
+pub use rate::Rate;
+pub use service::{StoreStream, StreamCommand, StreamTimer};

@@ -1,4 +1,6 @@
-//! The machine of one store's stream.
+//! The machine of one store's streams.
+//!
+//! Each *lane* is a stream on one of the store's connections:
 //!
 //! ```text
 //!        call                 writable
@@ -10,39 +12,53 @@
 //!       fails
 //! ```
 //!
-//! | state | input | does |
+//! | lane | input | does |
 //! |---|---|---|
 //! | Down | call, pause over | opens a stream, keeps the call |
-//! | Down | call, pause not over | answers unreachable at once |
-//! | Opening | writable | sends the priming frame, is open |
-//! | Opening | closed | answers all that wait as unreachable, pauses longer each time |
+//! | Down | call, pause not over, no other lane | answers unreachable at once |
+//! | Opening | writable | is open |
+//! | Opening | closed | pauses longer each time; answers all that wait as unreachable, if no other lane is there |
 //! | Open | idle, writable | sends one frame of what waits |
+//! | Open | all have enough to do | another lane opens, on a connection of its own |
 //! | Open | item | answers the operations of that frame, each woken once |
-//! | Open | closed | answers what was sent as lost; what was not sent stays and a new stream opens |
+//! | Open | closed | answers what was sent on it as lost; what was not sent stays and a new stream opens |
 //! | any | moved | is Down at the new address, without a pause; what was not sent opens a stream there |
-//! | any | deadline | answers requests whose deadline is over |
+//! | any | nothing to do for long | is Down, its connection closed |
+//! | any | deadline | answers requests whose deadline is over, and says how far they came |
 //! | any | withdrawn | is forgotten at the next idle, before anything is sent |
 //!
 //! A move does not end an open stream that something was sent on: it *leaves*. Nothing more is sent on it, and it is closed
 //! once all that was sent is answered, over or withdrawn, or it breaks: an answer on its way is not lost, which would leave a
 //! commit undetermined for no reason.
 //!
+//! Requests that the store is to forward to another one are a *group* with a queue and a lane of their own: gRPC's headers belong to a
+//! stream, and a host that hangs must not hold up the others. Requests that no batch can carry are unary calls.
+//!
+//! A stream begins with its first requests: our HTTP/2 sends a request's headers before anything else, so there is no
+//! need for a message that only makes the server answer.
+//!
 //! Sources: client-go: `internal/client/client_batch.go`, `conn_batch.go`; TiKV: `src/server/service/kv.rs`.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::flight::{Flight, MOST};
-use super::frame::{FrameError, FrameReader, FrameWriter, priming};
+use super::batch::Batching;
+use super::config::StreamConfig;
+use super::flight::{Flight, MOST, Sent};
+use super::frame::{FrameError, FrameReader, FrameWriter};
+use super::group::Group;
+use super::lane::{Lane, Leaving, Pause, Progress, State, unsent};
+use super::queue::{Call, HIGH};
+use super::rate::Bucket;
 use crate::machine::{
-    Address, Asker, Attempt, Completion, Fault, Input, Service, ServiceCx, ServiceEffect, StreamId,
-    TransportClass, TransportFault, Withdrawn,
+    Address, Asker, Attempt, Completion, Fault, Feedback, Input, Metadata, Service, ServiceCx, ServiceEffect,
+    StreamId, TicketId, TransportClass, TransportFault, Way, Withdrawn,
 };
 use crate::request::Request;
-use crate::types::Instant;
+use crate::types::{Instant, StoreId};
 use tikv_proto::methods::tikv::BATCH_COMMANDS;
 
 /// What the stream of a store is asked.
@@ -59,6 +75,8 @@ pub enum StreamCommand {
         request: Arc<Request>,
         /// When the attempt is over.
         deadline: Instant,
+        /// Whom the store is to forward it to, `host:port`; `None`: it is for the store itself.
+        forward: Option<Address>,
     },
     /// An operation does not wait any more.
     Withdraw(Withdrawn),
@@ -75,199 +93,264 @@ pub enum StreamCommand {
 pub enum StreamTimer {
     /// The earliest deadline of a request.
     Deadline,
+    /// A frame has waited long enough for more requests.
+    Batch,
+    /// The rate allows the next request.
+    Rate,
+    /// Whether the connections are in use is to be looked at.
+    Idle,
 }
 
-/// Bounds of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StreamConfig {
-    /// Requests in one frame at the most. client-go: `MaxBatchSize`.
-    pub max_batch: usize,
-    /// A frame of this many bytes takes no further request.
-    pub max_frame_bytes: usize,
-    /// Requests that wait for the stream to take them at the most; more are refused at once.
-    pub max_queued: usize,
-    /// The first pause after a stream could not be opened; doubles each time.
-    pub reconnect_base: Duration,
-    /// The longest pause.
-    pub reconnect_cap: Duration,
-}
+/// Connections are kept at least so long.
+const SHORTEST: Duration = Duration::from_millis(1);
 
-impl Default for StreamConfig {
-    fn default() -> Self {
-        Self {
-            max_batch: 128,
-            max_frame_bytes: 4 << 20,
-            max_queued: 1 << 16,
-            reconnect_base: Duration::from_millis(100),
-            reconnect_cap: Duration::from_secs(2),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Call {
-    asker: Asker,
-    attempt: Attempt,
-    request: Arc<Request>,
-    deadline: Instant,
-}
-
-#[derive(Debug)]
-enum State {
-    /// No stream. Until the pause is over, calls fail at once with the last fault.
-    Down {
-        until: Instant,
-        last: Option<TransportFault>,
-    },
-    Opening {
-        stream: StreamId,
-    },
-    Open {
-        stream: StreamId,
-        writable: bool,
-    },
-}
-
-/// A stream to where the store was: see the module.
-#[derive(Debug)]
-struct Leaving {
-    stream: StreamId,
-    address: Address,
-    flight: Flight,
-}
-
-/// The BatchCommands stream of one store connection. See the module for its states.
+/// The streams of one store. See the module for their states.
 #[derive(Debug)]
 pub struct StoreStream {
     address: Address,
     config: StreamConfig,
-    state: State,
-    queue: VecDeque<Call>,
-    flight: Flight,
+    /// Those of the store itself first.
+    groups: Vec<Group>,
     /// Streams to where the store was before, oldest first.
     leaving: Vec<Leaving>,
+    flight: Flight,
+    /// Requests that are calls of their own.
+    unary: BTreeMap<TicketId, Asker>,
+    /// Why those are not tried.
+    pause: Pause,
+    batching: Batching,
+    bucket: Option<Bucket>,
     writer: FrameWriter,
     reader: FrameReader,
     /// Operations that do not wait any more.
     withdrawn: Vec<Withdrawn>,
     /// What the deadline timer is armed for.
     armed: Option<Instant>,
-    /// Openings that failed one after the other.
-    failures: u32,
+    /// When something was last asked for.
+    used: Instant,
+    /// Whether the idle timer is armed.
+    watched: bool,
 }
 
 type Cx<'a> = ServiceCx<'a, StreamTimer, std::convert::Infallible>;
 
 impl StoreStream {
-    /// A stream to the store at `address`; opened by the first call.
+    /// Streams to the store at `address`; opened by the first call.
     #[must_use]
     pub fn new(address: Address, config: StreamConfig) -> Self {
         Self {
             address,
-            config,
-            state: State::Down { until: Instant::default(), last: None },
-            queue: VecDeque::new(),
-            flight: Flight::default(),
+            groups: vec![Group::new(None)],
             leaving: Vec::new(),
+            flight: Flight::default(),
+            unary: BTreeMap::new(),
+            pause: Pause::default(),
+            batching: Batching::new(&config),
+            bucket: config.rate.map(Bucket::new),
             writer: FrameWriter::default(),
             reader: FrameReader::default(),
             withdrawn: Vec::new(),
             armed: None,
-            failures: 0,
+            used: Instant::default(),
+            watched: false,
+            config,
         }
     }
 
-    fn call(&mut self, call: Call, cx: &mut Cx<'_>) {
-        if self.queue.len() >= self.config.max_queued {
+    /// The requests that wait to be sent.
+    fn queued(&self) -> usize {
+        self.groups.iter().map(|group| group.queue.len()).sum()
+    }
+
+    fn call(&mut self, call: Call, forward: Option<Address>, cx: &mut Cx<'_>) {
+        if self.config.max_batch == 0 || call.request.command().batch_tag().is_none() {
+            return self.call_alone(call, forward, cx);
+        }
+        if self.queued() >= self.config.max_queued {
             cx.answer(call.asker, Completion::Fault(Fault::Overloaded));
             return;
         }
-        if let State::Down { until, last } = &self.state {
-            if let Some(fault) = last
-                && cx.now() < *until
-            {
-                cx.answer(call.asker, Completion::Fault(Fault::Transport(fault.clone())));
-                return;
+        let at = self.groups.iter().position(|group| group.forward == forward).unwrap_or_else(|| {
+            self.groups.push(Group::new(forward));
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
+        if let Some(why) = group.why_not(cx.now()) {
+            cx.answer(call.asker, Completion::Fault(Fault::Transport(why)));
+            return;
+        }
+        let deadline = call.deadline;
+        group.queue.push(call);
+        open(group, &self.address, &self.config, cx);
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.armed = Some(deadline);
+            cx.arm(StreamTimer::Deadline, deadline);
+        }
+        self.watch(cx);
+    }
+
+    /// Sends a request as a call of its own; who carries it out ends it at its deadline.
+    fn call_alone(&mut self, call: Call, forward: Option<Address>, cx: &mut Cx<'_>) {
+        let Call { asker, attempt, request, deadline } = call;
+        if self.unary.len() >= self.config.max_in_flight {
+            cx.answer(asker, Completion::Fault(Fault::Overloaded));
+            return;
+        }
+        if let Some(why) = self.pause.why(cx.now()) {
+            cx.answer(asker, Completion::Fault(Fault::Transport(unsent(why))));
+            return;
+        }
+        let (to, path) = (Arc::clone(&self.address), request.command().path());
+        let way = Way { metadata: forwarding(forward.as_ref()), ..Way::default() };
+        let ticket = cx.unary_by(to, path, request.whole(&attempt), deadline, way);
+        self.unary.insert(ticket, asker);
+        self.watch(cx);
+    }
+
+    fn called(&mut self, ticket: TicketId, completion: Completion, cx: &mut Cx<'_>) {
+        let Some(asker) = self.unary.remove(&ticket) else { return };
+        match &completion {
+            Completion::Fault(Fault::Transport(fault)) if fault.class == TransportClass::Unreachable => {
+                let now = cx.now();
+                self.pause.broke(fault, false, (now, cx.rng()), &self.config);
             }
-            self.open(cx);
+            _ => self.pause.worked(),
         }
-        if self.armed.is_none_or(|armed| call.deadline < armed) {
-            self.armed = Some(call.deadline);
-            cx.arm(StreamTimer::Deadline, call.deadline);
-        }
-        self.queue.push_back(call);
+        cx.answer(asker, completion);
     }
 
-    fn open(&mut self, cx: &mut Cx<'_>) {
-        let stream = cx.open(Arc::clone(&self.address), BATCH_COMMANDS);
-        self.state = State::Opening { stream };
-    }
-
-    fn writable(&mut self, id: StreamId, cx: &mut Cx<'_>) {
-        match &mut self.state {
-            State::Opening { stream } if *stream == id => {
-                self.state = State::Open { stream: id, writable: false };
-                cx.effect(ServiceEffect::Send { stream: id, message: priming() });
-            }
-            State::Open { stream, writable } if *stream == id => *writable = true,
-            State::Down { .. } | State::Opening { .. } | State::Open { .. } => {}
+    /// Sees to it that connections which are not used any more are closed.
+    fn watch(&mut self, cx: &mut Cx<'_>) {
+        self.used = cx.now();
+        if !self.watched {
+            self.watched = true;
+            cx.arm(StreamTimer::Idle, cx.now() + self.idle_timeout());
         }
     }
 
-    /// Sends one frame of what waits, if the stream takes one.
+    /// A timer that fires at once, again and again, would be a loop.
+    fn idle_timeout(&self) -> Duration {
+        self.config.idle_timeout.max(SHORTEST)
+    }
+
+    fn writable(&mut self, id: StreamId) {
+        let lane = self.groups.iter_mut().find_map(|group| group.lane_mut(id));
+        if let Some(lane) = lane {
+            lane.state = State::Open { writable: true };
+        }
+    }
+
+    /// Sends what waits: a frame on each lane that takes one.
     fn flush(&mut self, cx: &mut Cx<'_>) {
-        let State::Open { stream, writable: writable @ true } = &mut self.state else { return };
+        for at in 0..self.groups.len() {
+            while self.send(at, cx) {}
+            let group = &mut self.groups[at];
+            if !group.queue.is_empty() {
+                open(group, &self.address, &self.config, cx);
+            }
+        }
+    }
+
+    /// Sends one frame of a group; false when nothing waits, takes it, or may go.
+    fn send(&mut self, at: usize, cx: &mut Cx<'_>) -> bool {
+        let (now, group) = (cx.now(), &mut self.groups[at]);
+        if group.queue.is_empty() {
+            return false;
+        }
+        let Some(stream) = group.writable(&self.config) else { return false };
+        let places = self.config.max_in_flight.min(MOST).saturating_sub(self.flight.len());
+        let rate = self.bucket.as_ref().map_or(usize::MAX, |bucket| bucket.allows(now));
+        let mut room = places.min(rate);
+        if !group.queue.is_high() {
+            if room == 0 {
+                if let Some(bucket) = self.bucket.as_ref().filter(|_| places > 0) {
+                    cx.arm(StreamTimer::Rate, bucket.next());
+                }
+                return false;
+            }
+            if let Some(until) = self.batching.holds(group.queue.len(), now, &self.config) {
+                cx.arm(StreamTimer::Batch, until);
+                return false;
+            }
+        }
+        let mut counted = 0;
         while self.writer.len() < self.config.max_batch
             && self.writer.bytes() < self.config.max_frame_bytes
             && self.flight.len() < MOST
-            && let Some(call) = self.queue.pop_front()
+            && let Some(call) = group.queue.pop(room == 0)
         {
-            let id = self.flight.add(call.request.command().number(), call.asker, call.deadline);
-            self.writer.push(id, &call.request, &call.attempt);
+            let Call { asker, attempt, request, deadline } = call;
+            if request.profile().priority() < HIGH {
+                room -= 1;
+                counted += 1;
+            }
+            let tag = request.command().number();
+            let id = self.flight.add(Sent { tag, stream, asker, deadline, at: now });
+            self.writer.push(id, &request, &attempt);
         }
-        if !self.writer.is_empty() {
-            *writable = false;
-            let message = self.writer.finish();
-            cx.effect(ServiceEffect::Send { stream: *stream, message });
+        let sent = self.writer.len();
+        if sent == 0 {
+            return false;
         }
+        group.sent(stream, sent);
+        self.batching.sent(sent);
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(counted, now);
+        }
+        cx.effect(ServiceEffect::Send { stream, message: self.writer.finish() });
+        true
     }
 
     fn item(&mut self, id: StreamId, frame: &Bytes, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::Open { stream, .. } if stream == id) {
-            self.failures = 0;
-            if let Err(error) = answer(frame, &mut self.reader, &mut self.flight, &self.address, cx) {
-                cx.effect(ServiceEffect::Close { stream: id });
-                self.closed(id, &misunderstood(&self.address, &error), cx);
-            }
-        } else if let Some(old) = self.leaving.iter_mut().find(|old| old.stream == id) {
-            if let Err(error) = answer(frame, &mut self.reader, &mut old.flight, &old.address, cx) {
-                lose(&mut old.flight, &misunderstood(&old.address, &error), cx);
-            }
-            self.close_left(cx);
+        let Some(progress) = progress(&mut self.groups, &mut self.leaving, id) else { return };
+        if let Err(error) = answer(frame, &mut self.reader, &mut self.flight, progress, &self.address, cx) {
+            return self.misunderstood(id, &error, cx);
         }
+        if let Some(lane) = self.groups.iter_mut().find_map(|group| group.lane_mut(id)) {
+            lane.pause.worked();
+        }
+        self.batching.told(self.reader.load());
+        if let Some((store, slow_score)) = self.reader.health() {
+            cx.effect(ServiceEffect::Report(Feedback::Health { store: StoreId(store), slow_score }));
+        }
+        self.close_left(cx);
     }
 
-    /// Turns to another address; see the module for what becomes of the stream.
+    /// A stream brought what is no frame: nothing that it says can be relied on.
+    fn misunderstood(&mut self, id: StreamId, error: &FrameError, cx: &mut Cx<'_>) {
+        let old = self.leaving.iter_mut().find(|old| old.stream == id);
+        let address = old.as_ref().map_or(&self.address, |old| &old.address);
+        let detail = format!("{address}: a frame cannot be understood: {error}");
+        let fault = TransportFault::new(TransportClass::Lost, detail);
+        if let Some(old) = old {
+            old.progress.in_flight = 0;
+            self.flight
+                .lose(id, |asker| cx.answer(asker, Completion::Fault(Fault::Transport(fault.clone()))));
+            return self.close_left(cx);
+        }
+        cx.effect(ServiceEffect::Close { stream: id });
+        self.closed(id, &fault, cx);
+    }
+
+    /// Turns to another address; see the module for what becomes of the streams.
     fn relocate(&mut self, address: Address, cx: &mut Cx<'_>) {
         if address == self.address {
             return;
         }
-        let address = std::mem::replace(&mut self.address, address);
-        let state = std::mem::replace(&mut self.state, State::Down { until: cx.now(), last: None });
-        self.failures = 0;
-        if let State::Opening { stream } | State::Open { stream, .. } = state {
-            self.leaving.push(Leaving { stream, address, flight: self.flight.part() });
-            self.close_left(cx);
+        let old = std::mem::replace(&mut self.address, address);
+        self.pause = Pause::default();
+        for group in &mut self.groups {
+            self.leaving.extend(group.leave(&old));
         }
-        if !self.queue.is_empty() {
-            self.open(cx);
+        self.close_left(cx);
+        for group in self.groups.iter_mut().filter(|group| !group.queue.is_empty()) {
+            open(group, &self.address, &self.config, cx);
         }
     }
 
     /// Closes the streams that leave and have nothing in flight any more; and the connections, if nothing else uses them.
     fn close_left(&mut self, cx: &mut Cx<'_>) {
-        while let Some(at) = self.leaving.iter().position(|old| old.flight.is_empty()) {
+        while let Some(at) = self.leaving.iter().position(|old| old.progress.in_flight == 0) {
             let Leaving { stream, address, .. } = self.leaving.remove(at);
             cx.effect(ServiceEffect::Close { stream });
             if address != self.address && self.leaving.iter().all(|old| old.address != address) {
@@ -277,68 +360,84 @@ impl StoreStream {
     }
 
     fn closed(&mut self, id: StreamId, fault: &TransportFault, cx: &mut Cx<'_>) {
-        let was_open = match self.state {
-            State::Opening { stream } if stream == id => false,
-            State::Open { stream, .. } if stream == id => true,
-            State::Down { .. } | State::Opening { .. } | State::Open { .. } => {
-                if let Some(at) = self.leaving.iter().position(|old| old.stream == id) {
-                    lose(&mut self.leaving.remove(at).flight, fault, cx);
-                }
-                return;
-            }
-        };
-        lose(&mut self.flight, fault, cx);
-        if was_open && self.failures == 0 {
-            // The stream had worked: one more try at once for what was not sent.
-            self.failures = 1;
-            self.state = State::Down { until: cx.now(), last: Some(unsent(fault)) };
-            if !self.queue.is_empty() {
-                self.open(cx);
-            }
+        let lost = TransportFault::new(TransportClass::Lost, Arc::clone(&fault.detail));
+        let lose = |asker| cx.answer(asker, Completion::Fault(Fault::Transport(lost.clone())));
+        if let Some(at) = self.leaving.iter().position(|old| old.stream == id) {
+            self.leaving.remove(at);
+            self.flight.lose(id, lose);
             return;
         }
-        let pause = self.pause(cx);
-        self.failures = self.failures.saturating_add(1);
-        self.state = State::Down { until: cx.now() + pause, last: Some(unsent(fault)) };
-        for call in self.queue.drain(..) {
-            cx.answer(call.asker, Completion::Fault(Fault::Transport(unsent(fault))));
+        let Some(group) = self.groups.iter_mut().find(|group| group.has(id)) else { return };
+        self.flight.lose(id, lose);
+        let now = cx.now();
+        if group.broke(id, fault, (now, cx.rng()), &self.config) {
+            // It had worked: one more try at once for what was not sent.
+            if !group.queue.is_empty() {
+                open(group, &self.address, &self.config, cx);
+            }
+        } else if let Some(why) = group.why_not(now) {
+            group.queue.drain(|call| {
+                cx.answer(call.asker, Completion::Fault(Fault::Transport(why.clone())));
+            });
         }
-    }
-
-    /// Half of the doubled base to all of it, at most the cap: stores that come back are not stormed.
-    fn pause(&self, cx: &mut Cx<'_>) -> Duration {
-        let doubled = self.config.reconnect_base.saturating_mul(1 << self.failures.min(10));
-        let whole = u64::try_from(doubled.min(self.config.reconnect_cap).as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(whole / 2 + cx.rng().u64(0..=whole / 2))
     }
 
     fn expire(&mut self, cx: &mut Cx<'_>) {
-        let now = cx.now();
-        let over = |class| {
-            let fault = TransportFault::new(class, Arc::clone(&self.address));
-            Completion::Fault(Fault::Transport(fault))
-        };
-        let mut earliest = None;
-        for flight in self.leaving.iter_mut().map(|old| &mut old.flight).chain([&mut self.flight]) {
-            let next = flight.expired(now, |asker| cx.answer(asker, over(TransportClass::TimedOut)));
-            earliest = earliest.into_iter().chain(next).min();
-        }
-        let mut kept = VecDeque::with_capacity(self.queue.len());
-        for call in self.queue.drain(..) {
-            if call.deadline <= now {
-                // It was not sent: nobody needs to wonder whether it happened.
-                cx.answer(call.asker, over(TransportClass::Unreachable));
-            } else {
-                earliest = Some(earliest.map_or(call.deadline, |at| at.min(call.deadline)));
-                kept.push_back(call);
+        let (now, address) = (cx.now(), Arc::clone(&self.address));
+        let (groups, leaving) = (&mut self.groups, &mut self.leaving);
+        let mut earliest = self.flight.expired(now, |id, sent| {
+            let on = progress(groups, leaving, sent.stream);
+            let answered = on.as_ref().is_some_and(|on| id < on.newest);
+            if let Some(on) = on {
+                on.in_flight -= 1;
             }
+            let behind = if answered {
+                "later requests of its stream were answered"
+            } else {
+                "nothing behind it was answered"
+            };
+            let detail = format!("{address}: sent {:?} before; {behind}", in_ms(now.since(sent.at)));
+            cx.answer(sent.asker, over(TransportClass::TimedOut, detail));
+        });
+        let full = self.flight.len() >= self.config.max_in_flight;
+        for group in &mut self.groups {
+            let why = group.held_up_by(full);
+            let is_over = |call: &Call| {
+                if call.deadline > now {
+                    earliest = Some(earliest.map_or(call.deadline, |at| at.min(call.deadline)));
+                }
+                call.deadline <= now
+            };
+            // It was not sent: nobody needs to wonder whether it happened.
+            group.queue.extract(is_over, |call| {
+                cx.answer(
+                    call.asker,
+                    over(TransportClass::Unreachable, format!("{address}: not sent: {why}")),
+                );
+            });
         }
-        self.queue = kept;
         self.armed = earliest;
         if let Some(at) = earliest {
             cx.arm(StreamTimer::Deadline, at);
         }
         self.close_left(cx);
+    }
+
+    /// Closes the connections, if nothing was asked for in a long time and nothing is on its way.
+    fn rest(&mut self, cx: &mut Cx<'_>) {
+        let busy = self.queued() + self.flight.len() + self.unary.len() + self.leaving.len() > 0;
+        let from = if busy { cx.now() } else { self.used };
+        let until = from + self.idle_timeout();
+        self.watched = busy || until > cx.now();
+        if self.watched {
+            cx.arm(StreamTimer::Idle, until);
+            return;
+        }
+        let groups = std::mem::replace(&mut self.groups, vec![Group::new(None)]);
+        for stream in groups.iter().flat_map(|group| &group.lanes).filter_map(Lane::stream) {
+            cx.effect(ServiceEffect::Close { stream });
+        }
+        cx.effect(ServiceEffect::Disconnect(Arc::clone(&self.address)));
     }
 
     /// Forgets the requests that were withdrawn since the last pass, all in one: many that are dropped at once would each
@@ -348,58 +447,85 @@ impl StoreStream {
             return;
         }
         self.withdrawn.sort_unstable_by_key(Withdrawn::name);
-        let gone = &self.withdrawn;
-        let mut kept = VecDeque::with_capacity(self.queue.len());
-        for call in self.queue.drain(..) {
-            if call.asker.is_among(gone) {
-                call.asker.forget();
-            } else {
-                kept.push_back(call);
+        let gone = std::mem::take(&mut self.withdrawn);
+        for group in &mut self.groups {
+            group.queue.extract(|call| call.asker.is_among(&gone), |call| call.asker.forget());
+        }
+        let (groups, leaving) = (&mut self.groups, &mut self.leaving);
+        self.flight.withdraw(&gone, |stream| {
+            if let Some(on) = progress(groups, leaving, stream) {
+                on.in_flight -= 1;
+            }
+        });
+        let calls: Vec<TicketId> =
+            self.unary.iter().filter(|call| call.1.is_among(&gone)).map(|call| *call.0).collect();
+        for ticket in calls {
+            if let Some(asker) = self.unary.remove(&ticket) {
+                asker.forget();
+                cx.effect(ServiceEffect::GiveUp { ticket });
             }
         }
-        self.queue = kept;
-        self.flight.withdraw(gone);
-        self.leaving.iter_mut().for_each(|old| old.flight.withdraw(gone));
-        self.withdrawn.clear();
         self.close_left(cx);
     }
 }
 
-/// Answers those whom a frame answers.
+/// Opens a lane of a group, if one is wanted.
+fn open(group: &mut Group, address: &Address, config: &StreamConfig, cx: &mut Cx<'_>) {
+    if let Some(connection) = group.wanted(cx.now(), config) {
+        let way = Way { connection, metadata: forwarding(group.forward.as_ref()), on_demand: false };
+        let stream = cx.open_by(Arc::clone(address), BATCH_COMMANDS, way);
+        group.opening(connection, stream);
+    }
+}
+
+/// The header that names whom the store is to forward to. client-go: `internal/client/client.go: forwardMetadataKey`.
+fn forwarding(to: Option<&Address>) -> Metadata {
+    to.map(|host| ("tikv-forwarded-host", Arc::clone(host))).into_iter().collect()
+}
+
+/// How far a stream has come.
+fn progress<'a>(
+    groups: &'a mut [Group],
+    leaving: &'a mut [Leaving],
+    stream: StreamId,
+) -> Option<&'a mut Progress> {
+    let lane = groups.iter_mut().find_map(|group| group.lane_mut(stream)).map(|lane| &mut lane.progress);
+    lane.or_else(|| leaving.iter_mut().find(|old| old.stream == stream).map(|old| &mut old.progress))
+}
+
+/// Answers those whom a frame answers, each for the first time.
 fn answer(
     frame: &Bytes,
     reader: &mut FrameReader,
     flight: &mut Flight,
+    progress: &mut Progress,
     address: &Address,
     cx: &mut Cx<'_>,
 ) -> Result<(), FrameError> {
+    let stream = progress.stream;
     for response in reader.read(frame)? {
+        progress.newest = progress.newest.max(response.id);
         // An id that is not in flight: its operation has gone, or its deadline was over.
-        let Some((tag, asker)) = flight.take(response.id) else { continue };
-        let completion = if response.tag == tag {
+        let Some(sent) = flight.take(response.id, stream) else { continue };
+        progress.in_flight -= 1;
+        let completion = if response.tag == sent.tag {
             Completion::Response(response.body)
         } else {
-            let detail = format!("{address}: command {tag} was answered as command {}", response.tag);
-            Completion::Fault(Fault::Transport(TransportFault::new(TransportClass::Lost, detail)))
+            let detail = format!("{address}: command {} was answered as command {}", sent.tag, response.tag);
+            over(TransportClass::Lost, detail)
         };
-        cx.answer(asker, completion);
+        cx.answer(sent.asker, completion);
     }
     Ok(())
 }
 
-/// Answers all in flight on a stream that ended: each may have been carried out.
-fn lose(flight: &mut Flight, fault: &TransportFault, cx: &mut Cx<'_>) {
-    let lost = TransportFault::new(TransportClass::Lost, Arc::clone(&fault.detail));
-    flight.drain(|asker| cx.answer(asker, Completion::Fault(Fault::Transport(lost.clone()))));
+fn over(class: TransportClass, detail: String) -> Completion {
+    Completion::Fault(Fault::Transport(TransportFault::new(class, detail)))
 }
 
-fn misunderstood(address: &Address, error: &FrameError) -> TransportFault {
-    TransportFault::new(TransportClass::Lost, format!("{address}: a frame cannot be understood: {error}"))
-}
-
-/// The fault of a request that waited for a stream which failed: it was not sent.
-fn unsent(fault: &TransportFault) -> TransportFault {
-    TransportFault::new(TransportClass::Unreachable, Arc::clone(&fault.detail))
+/// For people: to the millisecond.
+fn in_ms(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Service for StoreStream {
@@ -409,21 +535,23 @@ impl Service for StoreStream {
 
     fn handle(&mut self, input: Input<StreamCommand, StreamTimer>, cx: &mut Cx<'_>) {
         match input {
-            Input::Command(StreamCommand::Call { asker, attempt, request, deadline }) => {
-                self.call(Call { asker, attempt, request, deadline }, cx);
+            Input::Command(StreamCommand::Call { asker, attempt, request, deadline, forward }) => {
+                self.call(Call { asker, attempt, request, deadline }, forward, cx);
             }
             Input::Command(StreamCommand::Withdraw(who)) => self.withdrawn.push(who),
             Input::Command(StreamCommand::Move { address }) => self.relocate(address, cx),
-            Input::Writable(stream) => self.writable(stream, cx),
+            Input::Writable(stream) => self.writable(stream),
             Input::Item(stream, frame) => self.item(stream, &frame, cx),
             Input::Closed(stream, fault) => self.closed(stream, &fault, cx),
             Input::Timer(StreamTimer::Deadline) => self.expire(cx),
+            Input::Timer(StreamTimer::Idle) => self.rest(cx),
+            // The next idle sends.
+            Input::Timer(StreamTimer::Batch | StreamTimer::Rate) => {}
             Input::Idle => {
                 self.forget(cx);
                 self.flush(cx);
             }
-            // A stream asks nobody.
-            Input::Done(..) => {}
+            Input::Done(ticket, completion) => self.called(ticket, completion, cx),
         }
     }
 }

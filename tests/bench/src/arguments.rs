@@ -14,10 +14,11 @@ tikv-bench: what the client costs, beside its floor and its peers
 
   tikv-bench floor [options]         a raw get beside a bare echo: CPU and allocations of 1 and 64 callers
   tikv-bench trace [options]         the same with what is done recorded: not at all, in memory, to a file
+  tikv-bench rpc [options]           the transport: a raw get of 1, 64 and 512 callers beside both floors and every peer
   tikv-bench peers [options]         every client in turn, round by round
     --quick                          a small selection of workloads, under 5 minutes
     --only TEXT,TEXT                 workloads whose names begin with one of these
-    --clients NAME,NAME              of echo, ours, ours-smol, tikv-client, client-go, ours-ring, ours-file
+    --clients NAME,NAME              of echo, echo-h2, ours, ours-smol, tikv-client, client-go, ours-ring, ours-file
     --rounds N                       5, quick 3
     --seconds S                      of each run, 1.5, quick 1
     --stores N                       of the embedded cluster, 3
@@ -77,6 +78,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     match command.as_str() {
         "floor" => peers(&mut parser, floor(&[Who::Echo, Who::Ours])),
         "trace" => peers(&mut parser, floor(&Who::RECORDING)),
+        "rpc" => peers(&mut parser, rpc()),
         "peers" => peers(&mut parser, every()),
         "micro" => micro(&mut parser),
         "list" => end(&mut parser, Asked::List),
@@ -109,6 +111,12 @@ fn every() -> Plan {
 fn floor(clients: &[Who]) -> Plan {
     let only = ["raw-get/1/", "raw-get/64/16B"].map(str::to_owned).to_vec();
     Plan { only, clients: clients.to_vec(), ..every() }
+}
+
+/// What the transport costs, beside floors and peers.
+fn rpc() -> Plan {
+    let only = ["raw-get/1/16B", "raw-get/64/16B", "raw-get/512/16B"].map(str::to_owned).to_vec();
+    Plan { only, ..every() }
 }
 
 fn peers(parser: &mut lexopt::Parser, mut plan: Plan) -> Result<Asked, Failure> {

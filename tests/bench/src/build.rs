@@ -29,7 +29,7 @@ pub(crate) struct Program {
 /// The program of a client, built if it is one of its own.
 pub(crate) fn program(who: Who) -> Result<Program, String> {
     match who {
-        Who::Echo | Who::Ours | Who::OursSmol | Who::OursRing | Who::OursFile => {
+        Who::Echo | Who::EchoH2 | Who::Ours | Who::OursSmol | Who::OursRing | Who::OursFile => {
             let path = std::env::current_exe().map_err(|error| error.to_string())?;
             Ok(of_ours(path, who))
         }

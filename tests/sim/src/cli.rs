@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tikv_sim::{
-    Fault, Invariant, Limits, Load, Report, Totals, Violation, missing, not_yet, record, run as simulate,
-    shrink,
+    Fault, Invariant, Limits, Load, Report, Storm, Totals, Violation, missing, not_yet, record,
+    run as simulate, shrink, storm as run_storm,
 };
 
 /// Between two looks at the progress.
@@ -179,6 +179,26 @@ fn tell(out: &mut impl Write, options: &Options, found: &Found, begun: Instant) 
     let failed = found.failures.len();
     writeln!(out, "{failed} violations, {} zeros", zeros.len())?;
     Ok(failed == 0 && zeros.is_empty())
+}
+
+/// Runs a storm; an error says what did not hold.
+pub(crate) fn storms(mut args: impl Iterator<Item = String>) -> Result<bool, String> {
+    let mut storm = Storm::default();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+        match arg.as_str() {
+            "--callers" => storm.callers = number(&value()?)?,
+            "--seconds" => storm.time = Duration::from_secs(number(&value()?)?),
+            "--seed" => storm.seed = number(&value()?)?,
+            other => return Err(format!("what is {other}?\n\n{}", super::USAGE)),
+        }
+    }
+    let begun = Instant::now();
+    let weathered = run_storm(storm)?;
+    let mut out = std::io::stdout().lock();
+    let seconds = begun.elapsed().as_secs_f64();
+    writeln!(out, "{weathered:?} in {seconds:.1} s").map_err(|error| error.to_string())?;
+    Ok(true)
 }
 
 fn command(seed: u64, limits: &Limits) -> String {

@@ -11,6 +11,7 @@
 //! * `load`: what they do; `ledger`: what they saw; `witness`: what is seen at the servers' doors;
 //! * `check`, `violation`: what must hold; `tally`, `digest`: what happened, how often, and a digest of all of it;
 //! * [`scene`]: short stories that are recorded, and give the committed traces; [`show`]: traces as a picture and as text;
+//! * `storm`: ten thousand callers, and stores that are killed each second;
 //! * `run`: the course of one run; `shrink`: the least that still fails; `coverage`: what a set of runs must have reached.
 
 mod check;
@@ -27,6 +28,7 @@ mod run;
 pub mod scene;
 pub mod show;
 mod shrink;
+mod storm;
 mod tally;
 pub mod violation;
 mod witness;
@@ -35,5 +37,6 @@ pub use coverage::{missing, not_yet};
 pub use plan::{Fault, Limits, Load};
 pub use run::{Report, record, run};
 pub use shrink::shrink;
+pub use storm::{Storm, Weathered, storm};
 pub use tally::Totals;
 pub use violation::{Invariant, Violation};

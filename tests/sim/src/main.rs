@@ -12,6 +12,8 @@ usage: tikv-sim replay FILE…             drives the client's machines with a t
        tikv-sim list FILE                prints a trace
        tikv-sim redact FILE [-o OUT]     hides the keys of a trace: their order and common beginnings stay, and it still replays
        tikv-sim record [NAME] [-o FILE]  plays a scene (without a name: each) and records it
+       tikv-sim storm [--callers N] [--seconds N] [--seed N]
+                                         10,000 callers for 60 s of virtual time, while a store is killed each second
        tikv-sim run --seeds A..B [--jobs N] [--twice] [--replay] [--keep-going]
                     [--no-shrink] [--traces FOLDER]
                     [--ops N] [--faults NAME,NAME | none] [--loads NAME,NAME]
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some("list") => trace_cli::lists(args),
         Some("redact") => trace_cli::redacts(args),
         Some("record") => trace_cli::records(args),
+        Some("storm") => cli::storms(args),
         _ => Err(USAGE.to_owned()),
     };
     match result {

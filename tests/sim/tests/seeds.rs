@@ -1,6 +1,8 @@
 //! Some seeds, each twice: what holds in them is what the simulator is for, and it must be the same both times.
 
-use tikv_sim::{Limits, Report, Totals, record, run};
+use std::time::Duration;
+
+use tikv_sim::{Limits, Report, Storm, Totals, record, run, storm};
 
 fn sample(seeds: impl Iterator<Item = u64>, limits: &Limits) -> Totals {
     let mut totals = Totals::default();
@@ -43,4 +45,13 @@ fn what_clients_record_replays_and_recording_changes_nothing() {
 fn unlike_seeds_run_differently() {
     let limits = Limits::default();
     assert_ne!(run(1, &limits).digest, run(2, &limits).digest);
+}
+
+#[test]
+fn ten_thousand_callers_outlast_stores_that_are_killed_every_second() {
+    // `tikv-sim storm` is the whole minute.
+    let some = Storm { time: Duration::from_secs(6), pause: Duration::from_secs(4), ..Storm::default() };
+    let weathered = storm(some).unwrap();
+    assert!(weathered.answered > 20_000 && weathered.kills >= 6, "{weathered:?}");
+    assert_eq!(storm(some), Ok(weathered), "it is a function of its seed");
 }

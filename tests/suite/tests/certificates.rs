@@ -38,15 +38,17 @@ fn provider() -> Arc<crypto::CryptoProvider> {
     Arc::new(crypto::ring::default_provider())
 }
 
-/// What a server with `identity` needs, which asks for a certificate of `clients` if that is given.
-pub(crate) fn server_config(identity: &Identity, clients: Option<&Authority>) -> Arc<ServerConfig> {
+/// What a server with `identity` needs, which asks for a certificate of one of `clients` if there are any.
+pub(crate) fn server_config(identity: &Identity, clients: &[&Authority]) -> Arc<ServerConfig> {
     let builder =
         ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(clients) => {
+        [] => builder.with_no_client_auth(),
+        _ => {
             let mut roots = RootCertStore::empty();
-            roots.add(clients.0.as_ref().der().clone()).unwrap();
+            for authority in clients {
+                roots.add(authority.0.as_ref().der().clone()).unwrap();
+            }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
             builder.with_client_cert_verifier(verifier.build().unwrap())
         }

@@ -23,6 +23,8 @@ use tikv_client_core::types::{Instant, WallTime};
 use tikv_client_smol::{AsyncStd, Smol};
 use tikv_client_tokio::Tokio;
 
+use crate::detour::{Detour, Way};
+
 /// Makes a test of its function for each runtime.
 macro_rules! on_each_runtime {
     ($(#[$meta:meta])* async fn $name:ident($rt:ident: Rt) $body:block) => {
@@ -96,6 +98,11 @@ impl Rt {
     /// The runtime, as a client is given it.
     pub(crate) fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::clone(&self.runtime)
+    }
+
+    /// This runtime, whose connections go where `way` says.
+    pub(crate) fn by_way_of(&self, way: Way) -> Self {
+        Self { runtime: Arc::new(Detour { inner: self.runtime(), way }), ..self.clone() }
     }
 
     /// Tasks that have not ended, of clients and of the test itself. On async-std those of connections are not counted.

@@ -1,6 +1,8 @@
 //! The stream service at its boundary, and the wire form against prost's.
 
+mod limits;
 mod moves;
+mod ways;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tikv_proto::tikvpb::{
 };
 use tikv_proto::{kvrpcpb as pb, methods};
 
-use super::frame::{FrameError, FrameReader, FrameWriter, priming};
+use super::frame::{FrameError, FrameReader, FrameWriter};
 use super::*;
 use crate::machine::script::ServiceScript;
 use crate::machine::{
@@ -46,24 +48,36 @@ fn given() -> Script {
 }
 
 fn call(s: &Script, n: u32, key: &'static str, deadline: Instant) -> StreamCommand {
-    StreamCommand::Call { asker: s.asker(n), attempt: attempt(), request: get(key), deadline }
+    StreamCommand::Call { asker: s.asker(n), attempt: attempt(), request: get(key), deadline, forward: None }
 }
 
-/// An open, primed stream that takes a frame.
-fn open(s: &mut Script) -> StreamId {
-    s.command(call(s, 0, "first", Instant::FAR));
+/// The first call of a service: it opens a stream, and arms its timers.
+#[track_caller]
+fn opens(s: &mut Script) -> StreamId {
     let ServiceEffect::Open { stream, path, .. } = s.effect() else { panic!("opens a stream") };
     assert_eq!(path, methods::tikv::BATCH_COMMANDS);
-    assert!(matches!(s.effect(), ServiceEffect::Arm(StreamTimer::Deadline, Instant::FAR)));
-    s.input(Input::Writable(stream));
-    assert_eq!(sent(s).request_ids, [0], "the first frame is the priming one");
-    s.input(Input::Writable(stream));
-    s.input(Input::Idle);
-    let ids = sent(s).request_ids;
-    answer(s, stream, &[(ids[0], "v")]);
+    assert!(matches!(s.effect(), ServiceEffect::Arm(StreamTimer::Deadline, _)));
+    assert!(matches!(s.effect(), ServiceEffect::Arm(StreamTimer::Idle, _)));
+    stream
+}
+
+/// An open stream that takes a frame.
+fn open(s: &mut Script) -> StreamId {
+    s.command(call(s, 0, "first", Instant::FAR));
+    let stream = opens(s);
+    writable(s, stream);
+    let frame = sent(s);
+    assert_eq!(frame.request_ids, [1], "nothing goes before the first request");
+    answer(s, stream, &[(1, "v")]);
     assert_eq!(value(s), (0, "v".into()));
     s.input(Input::Writable(stream));
     stream
+}
+
+/// The stream takes a frame, and nothing else comes.
+fn writable(s: &mut Script, stream: StreamId) {
+    s.input(Input::Writable(stream));
+    s.input(Input::Idle);
 }
 
 #[track_caller]
@@ -172,11 +186,7 @@ fn duplicate_and_unknown_answers_are_dropped() {
     let stream = open(&mut s);
     s.command(call(&s, 1, "a", Instant::FAR));
     let id = sent(&mut s).request_ids[0];
-    answer(
-        &mut s,
-        stream,
-        &[(id, "A"), (id, "again"), (id + 1, "no such slot"), (0, "priming"), (u64::MAX, "x")],
-    );
+    answer(&mut s, stream, &[(id, "A"), (id, "again"), (id + 1, "not sent"), (0, "no id"), (u64::MAX, "x")]);
     assert_eq!(value(&mut s), (1, "A".into()));
     s.expect_nothing();
 }
@@ -214,10 +224,7 @@ fn a_broken_stream_loses_what_was_sent_and_keeps_what_was_not() {
     assert_eq!(fault(&mut s), (1, TransportClass::Lost));
     let ServiceEffect::Open { stream, .. } = s.effect() else { panic!("opens again") };
     s.expect_nothing();
-    s.input(Input::Writable(stream));
-    sent(&mut s);
-    s.input(Input::Writable(stream));
-    s.input(Input::Idle);
+    writable(&mut s, stream);
     assert_eq!(sent(&mut s).requests.len(), 1);
 }
 
@@ -225,8 +232,7 @@ fn a_broken_stream_loses_what_was_sent_and_keeps_what_was_not() {
 fn a_store_that_cannot_be_reached_fails_at_once_until_its_pause_is_over() {
     let mut s = given();
     s.command(call(&s, 1, "a", Instant::FAR));
-    let ServiceEffect::Open { stream, .. } = s.effect() else { panic!("opens a stream") };
-    s.effect();
+    let stream = opens(&mut s);
     s.input(Input::Closed(stream, broken(TransportClass::Unreachable)));
     assert_eq!(fault(&mut s), (1, TransportClass::Unreachable));
     s.command(call(&s, 2, "b", Instant::FAR));
@@ -339,14 +345,6 @@ fn hostile_bytes_close_the_stream_and_fail_what_was_sent() {
     assert!(matches!(s.effect(), ServiceEffect::Close { .. }));
     assert_eq!(fault(&mut s), (1, TransportClass::Lost));
     s.expect_nothing();
-}
-
-#[test]
-fn the_priming_frame_is_an_empty_command_of_id_0() {
-    let frame = BatchCommandsRequest::decode(priming()).unwrap();
-    assert_eq!(frame.request_ids, [0]);
-    let cmd = frame.requests[0].cmd.clone();
-    assert!(matches!(cmd, Some(batch_commands_request::request::Cmd::Empty(_))));
 }
 
 #[test]

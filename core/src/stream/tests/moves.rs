@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Script, StreamCommand, StreamTimer, answer, broken, call, fault, given, open, sent, value};
+use super::{
+    Script, StreamCommand, StreamTimer, answer, broken, call, fault, given, open, sent, value, writable,
+};
 use crate::machine::{Address, Input, ServiceEffect, StreamId, TransportClass};
 use crate::types::Instant;
 
@@ -32,6 +34,13 @@ fn disconnects(s: &mut Script, from: &str) {
     assert!(matches!(&effect, ServiceEffect::Disconnect(address) if **address == *from), "{effect:?}");
 }
 
+/// The first call arms the timers.
+fn armed(s: &mut Script) {
+    for timer in [StreamTimer::Deadline, StreamTimer::Idle] {
+        assert!(matches!(s.effect(), ServiceEffect::Arm(armed, _) if armed == timer));
+    }
+}
+
 /// A stream to `store:2` that has requests 1 and 2 in flight at `store:1`; their ids.
 fn moved_with_two_in_flight(s: &mut Script) -> (StreamId, Vec<u64>) {
     let old = open(s);
@@ -55,10 +64,7 @@ fn what_was_sent_before_a_move_is_answered_where_it_was_sent() {
     let (new, to) = opens(&mut s);
     assert_eq!(&*to, "store:2");
     s.input(Input::Writable(old));
-    s.input(Input::Writable(new));
-    sent(&mut s);
-    s.input(Input::Writable(new));
-    s.input(Input::Idle);
+    writable(&mut s, new);
     let third = sent(&mut s).request_ids[0];
     assert!(!ids.contains(&third));
     // Neither stream answers for the other.
@@ -87,10 +93,7 @@ fn what_waits_at_a_move_is_sent_to_the_new_address_only() {
     s.input(Input::Writable(old));
     s.input(Input::Idle);
     s.expect_nothing();
-    s.input(Input::Writable(new));
-    sent(&mut s);
-    s.input(Input::Writable(new));
-    s.input(Input::Idle);
+    writable(&mut s, new);
     assert_eq!(sent(&mut s).requests.len(), 1);
     s.expect_nothing();
 }
@@ -155,7 +158,7 @@ fn a_store_that_moves_back_keeps_the_connection_on_which_answers_come() {
     assert_eq!(closes(&mut s), old);
     // The new stream is on the same connection: it stays.
     s.expect_nothing();
-    s.input(Input::Writable(new));
+    writable(&mut s, new);
     sent(&mut s);
 }
 
@@ -164,7 +167,7 @@ fn a_move_ends_the_pause_of_the_old_address() {
     let mut s = given();
     s.command(call(&s, 1, "a", Instant::FAR));
     let (stream, _) = opens(&mut s);
-    s.effect();
+    armed(&mut s);
     s.input(Input::Closed(stream, broken(TransportClass::Unreachable)));
     assert_eq!(fault(&mut s), (1, TransportClass::Unreachable));
     moved(&mut s, "store:2");
@@ -178,7 +181,7 @@ fn a_move_while_opening_opens_at_the_new_address_what_waits() {
     let mut s = given();
     s.command(call(&s, 1, "a", Instant::FAR));
     let (first, _) = opens(&mut s);
-    s.effect();
+    armed(&mut s);
     moved(&mut s, "store:2");
     assert_eq!(closes(&mut s), first);
     disconnects(&mut s, "store:1");
@@ -187,6 +190,6 @@ fn a_move_while_opening_opens_at_the_new_address_what_waits() {
     // The first one's end is nothing to the second.
     s.input(Input::Closed(first, broken(TransportClass::Unreachable)));
     s.expect_nothing();
-    s.input(Input::Writable(second));
+    writable(&mut s, second);
     sent(&mut s);
 }

@@ -36,6 +36,8 @@ pub(crate) fn space(action: Action) -> Space {
 pub(crate) enum Who {
     /// The floor: nothing of a client around the same requests.
     Echo,
+    /// The same on our own HTTP/2 channel in place of tonic's: what is above it is all that a client costs.
+    EchoH2,
     /// Ours, on tokio.
     Ours,
     /// Ours, on smol.
@@ -51,9 +53,9 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    /// The floor and every client as a program has it.
-    pub(crate) const PEERS: [Self; 5] =
-        [Self::Echo, Self::Ours, Self::OursSmol, Self::TikvClient, Self::ClientGo];
+    /// The floors and every client as a program has it.
+    pub(crate) const PEERS: [Self; 6] =
+        [Self::Echo, Self::EchoH2, Self::Ours, Self::OursSmol, Self::TikvClient, Self::ClientGo];
 
     /// Ours, which records nothing, and the same with a recorder.
     pub(crate) const RECORDING: [Self; 3] = [Self::Ours, Self::OursRing, Self::OursFile];
@@ -61,6 +63,7 @@ impl Who {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
+            Self::EchoH2 => "echo-h2",
             Self::Ours => "ours",
             Self::OursSmol => "ours-smol",
             Self::TikvClient => "tikv-client",
@@ -93,7 +96,7 @@ fn recorder(who: Who) -> Result<Option<Recorder>, Failure> {
                 }
             }))
         }
-        Who::Echo | Who::Ours | Who::OursSmol | Who::TikvClient | Who::ClientGo => None,
+        Who::Echo | Who::EchoH2 | Who::Ours | Who::OursSmol | Who::TikvClient | Who::ClientGo => None,
     })
 }
 
@@ -101,9 +104,9 @@ fn recorder(who: Who) -> Result<Option<Recorder>, Failure> {
 pub(crate) fn child(who: Who, task: &Task, allocations: Option<fn() -> u64>) -> Result<(), Failure> {
     let on_tokio = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match who {
-        Who::Echo => {
+        Who::Echo | Who::EchoH2 => {
             let runtime = on_tokio()?;
-            let echo = runtime.block_on(echo::Echo::connect(task))?;
+            let echo = runtime.block_on(echo::Echo::connect(task, who == Who::EchoH2))?;
             let harness = Harness { spawn: &|future| drop(runtime.spawn(future)), allocations };
             let draws = echo.keys().checksum();
             tikv_bench_load::run(task, draws, &harness, move |caller, turn| echo.operate(caller, turn))

@@ -20,7 +20,7 @@ use tikv_embedded::model::{Cluster, Layout, Member, Pd};
 
 use crate::digest::Digest;
 use crate::exec::{Executor, Group, Sleep, WORLD, nanos};
-use crate::net::{Net, SimRuntime, Weather, cluster_time};
+use crate::net::{Absence, Net, SimRuntime, Weather, cluster_time};
 use crate::tally::Tally;
 use crate::violation::Verdict;
 
@@ -87,7 +87,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    fn new(executor: &Executor) -> (Self, Arc<Mutex<Vec<u8>>>) {
+    pub(crate) fn new(executor: &Executor) -> (Self, Arc<Mutex<Vec<u8>>>) {
         let stores: Vec<String> = (1..=3).map(|n| format!("store-{n}:20160")).collect();
         let pds: Vec<String> = (0..3).map(|n| format!("pd-{n}:2379")).collect();
         let addresses = stores.iter().cloned().zip((1..).map(Node::Store));
@@ -153,6 +153,16 @@ impl Stage {
     pub(crate) fn trouble(&self, method: &str, node: Node, action: Action, times: u64) -> RuleId {
         let rule = Rule::new(Matcher::method(method).at(node), action).times(times);
         self.now(|cluster| cluster.add_fault(rule))
+    }
+
+    /// A server stops: its connections break, and dials fail.
+    pub(crate) fn stop(&self, node: Node, absence: Absence) {
+        self.net.stop(node, absence);
+    }
+
+    /// It serves again.
+    pub(crate) fn start(&self, node: Node) {
+        self.net.start(node);
     }
 
     pub(crate) fn sleep(&self, by: Duration) -> Sleep {

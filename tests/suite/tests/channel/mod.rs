@@ -9,7 +9,7 @@ mod connect;
 mod ended;
 mod faults;
 mod keepalive;
-mod server;
+pub(crate) mod server;
 mod time;
 mod tls;
 
@@ -74,7 +74,7 @@ fn assert_fault(fault: &TransportFault, class: TransportClass, address: &str, te
 }
 
 /// Waits until `holds`.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");

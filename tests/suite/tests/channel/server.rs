@@ -197,7 +197,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Takes the client's preface and says its own.
-    async fn begin(mut socket: TcpStream) -> Self {
+    pub(crate) async fn begin(mut socket: TcpStream) -> Self {
         let mut preface = [0; 24];
         socket.read_exact(&mut preface).await.unwrap();
         let mut raw = Self { socket };

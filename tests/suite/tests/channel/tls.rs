@@ -21,7 +21,7 @@ use super::{NONE, PATH, assert_fault, options};
 
 /// A TLS server with `identity`, which asks for a certificate of `clients` if that is given.
 fn serve(identity: &Identity, clients: Option<&Authority>) -> Server {
-    serve_as(Arc::new(Mutex::new(server_config(identity, clients))))
+    serve_as(Arc::new(Mutex::new(server_config(identity, clients.as_slice()))))
 }
 
 /// A TLS server whose configuration can be changed: it is that of connections from then on.
@@ -176,7 +176,7 @@ impl Files {
 #[apply(on_each_runtime)]
 async fn files_are_read_anew_for_each_connection_and_what_is_connected_stays(rt: Rt) {
     let (authority, clients) = (Authority::new(), Authority::new());
-    let config = Arc::new(Mutex::new(server_config(&authority.identity("127.0.0.1"), Some(&clients))));
+    let config = Arc::new(Mutex::new(server_config(&authority.identity("127.0.0.1"), &[&clients])));
     let server = serve_as(Arc::clone(&config));
     let files = Files::new();
     files.write("ca.pem", &authority.pem());
@@ -187,7 +187,7 @@ async fn files_are_read_anew_for_each_connection_and_what_is_connected_stays(rt:
 
     // Both sides get certificates of other authorities.
     let (authority, clients) = (Authority::new(), Authority::new());
-    *config.lock().unwrap() = server_config(&authority.identity("127.0.0.1"), Some(&clients));
+    *config.lock().unwrap() = server_config(&authority.identity("127.0.0.1"), &[&clients]);
     assert_eq!(rt.try_channel(&server.address, &with_files).await.unwrap_err().class, Unreachable);
     files.write("ca.pem", &authority.pem());
     files.write_identity(&clients.identity("client"));

@@ -2,8 +2,9 @@
 //!
 //! It finds the regions once and never again, encodes with prost, keeps a map from id to waiter (`stream`), asks PD for
 //! timestamps in batches (`tso`), and any error ends the run. What a client costs above this is its own: retries, deadlines,
-//! routing, cancellation. `operations` has what it does.
+//! routing, cancellation. `operations` has what it does; `h2` is the stream over our own channel.
 
+mod h2;
 mod operations;
 mod regions;
 mod stream;
@@ -35,7 +36,7 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) async fn connect(task: &Task) -> Result<&'static Self, Failure> {
+    pub(crate) async fn connect(task: &Task, on_h2: bool) -> Result<&'static Self, Failure> {
         let pd = task.pd.first().ok_or("no PD address")?;
         let mut pd =
             Grpc::new(Endpoint::from_shared(format!("http://{pd}"))?.tcp_nodelay(true).connect().await?);
@@ -47,7 +48,7 @@ impl Echo {
         let (regions, addresses) = Regions::find(&mut pd, &header, space).await?;
         let mut streams = Vec::new();
         for address in addresses {
-            streams.push(Stream::open(&address).await?);
+            streams.push(if on_h2 { h2::open(&address).await? } else { Stream::open(&address).await? });
         }
         let tso = Tso::open(&mut pd, header).await?;
         let ts = tso.get().await?;

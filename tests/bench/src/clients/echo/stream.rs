@@ -19,14 +19,14 @@ pub(super) use batch_commands_request::request::Cmd as Request;
 pub(super) use batch_commands_response::response::Cmd as Response;
 
 /// Requests in one frame.
-const FRAME: usize = 128;
+pub(super) const FRAME: usize = 128;
 
-type Waiters = Arc<Mutex<HashMap<u64, oneshot::Sender<Response>>>>;
-type Wanted = (Request, oneshot::Sender<Response>);
+pub(super) type Waiters = Arc<Mutex<HashMap<u64, oneshot::Sender<Response>>>>;
+pub(super) type Wanted = (Request, oneshot::Sender<Response>);
 
 /// An open stream.
 pub(super) struct Stream {
-    wanted: mpsc::UnboundedSender<Wanted>,
+    pub(super) wanted: mpsc::UnboundedSender<Wanted>,
 }
 
 impl Stream {
@@ -81,22 +81,27 @@ async fn send(
 ) {
     let (mut id, mut buffer) = (1, Vec::new());
     while incoming.recv_many(&mut buffer, FRAME).await > 0 {
-        let mut frame = BatchCommandsRequest::default();
-        if let Ok(mut waiters) = waiters.lock() {
-            for (request, waiter) in buffer.drain(..) {
-                frame.request_ids.push(id);
-                frame.requests.push(batch_commands_request::Request { cmd: Some(request) });
-                waiters.insert(id, waiter);
-                id += 1;
-            }
-        }
-        if frames.send(frame).await.is_err() {
+        if frames.send(fill(&mut buffer, &waiters, &mut id)).await.is_err() {
             return;
         }
     }
 }
 
-fn receive(frame: BatchCommandsResponse, waiters: &Waiters) {
+/// A frame of what is in the buffer.
+pub(super) fn fill(buffer: &mut Vec<Wanted>, waiters: &Waiters, id: &mut u64) -> BatchCommandsRequest {
+    let mut frame = BatchCommandsRequest::default();
+    if let Ok(mut waiters) = waiters.lock() {
+        for (request, waiter) in buffer.drain(..) {
+            frame.request_ids.push(*id);
+            frame.requests.push(batch_commands_request::Request { cmd: Some(request) });
+            waiters.insert(*id, waiter);
+            *id += 1;
+        }
+    }
+    frame
+}
+
+pub(super) fn receive(frame: BatchCommandsResponse, waiters: &Waiters) {
     let Ok(mut waiters) = waiters.lock() else { return };
     for (id, response) in frame.request_ids.into_iter().zip(frame.responses) {
         if let Some(waiter) = waiters.remove(&id)
