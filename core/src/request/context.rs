@@ -37,6 +37,23 @@ impl Profile {
         Self(context.encode_to_vec().into())
     }
 
+    /// The fields of both, those of `more` behind: of a field that both have, the last counts.
+    pub(super) fn and(&self, more: &Self) -> Self {
+        if self.0.is_empty() {
+            return more.clone();
+        }
+        if more.0.is_empty() {
+            return self.clone();
+        }
+        Self([&self.0[..], &more.0[..]].concat().into())
+    }
+
+    /// The fields, decoded.
+    pub(super) fn context(&self) -> pb::Context {
+        // It was encoded from such messages.
+        pb::Context::decode(self.0.clone()).unwrap_or_default()
+    }
+
     /// The encoded fields.
     #[must_use]
     pub fn encoded(&self) -> &Bytes {

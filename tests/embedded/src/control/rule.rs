@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use tikv_proto::kvrpcpb::Context;
 use tikv_proto::pdpb;
 
@@ -36,9 +37,17 @@ pub enum Trait {
     Source(String),
     /// It is for this resource group.
     ResourceGroup(String),
+    /// Its context has these fields, encoded: see [`carrying`](Self::carrying).
+    Carries(Vec<u8>),
 }
 
 impl Trait {
+    /// Its context has every field that `wanted` has, with the same value, and may have others.
+    #[must_use]
+    pub fn carrying(wanted: &Context) -> Self {
+        Self::Carries(wanted.encode_to_vec())
+    }
+
     fn fits(&self, context: &Context) -> bool {
         match self {
             Self::ReplicaRead => context.replica_read,
@@ -49,6 +58,11 @@ impl Trait {
                 .resource_control_context
                 .as_ref()
                 .is_some_and(|group| group.resource_group_name == *name),
+            // What has all that is wanted stays as it is when that is put on top.
+            Self::Carries(wanted) => {
+                let mut both = context.clone();
+                both.merge(wanted.as_slice()).is_ok() && both == *context
+            }
         }
     }
 }
