@@ -7,6 +7,7 @@
 //! * operations: `raw`, `snapshot`, `txn`;
 //! * building blocks: `region_call` (one request to one region, with its retries), `lock`;
 //! * services and shared state: [`region`], [`store`], [`stream`], [`pd`], [`tso`], [`timers`];
+//! * for who looks on: [`observe`], [`metrics`], [`details`], [`trace`];
 //! * values: [`request`], [`backoff`], [`codec`], [`config`], [`error`], [`types`];
 //! * [`machine`]: the kernel.
 
@@ -19,6 +20,8 @@ pub mod error;
 pub mod lock;
 pub mod machine;
 pub mod membuf;
+pub mod metrics;
+pub mod observe;
 pub mod pd;
 pub mod raw;
 pub mod region;

@@ -11,6 +11,7 @@ use atomic_waker::AtomicWaker;
 use super::runtime::{BoxFuture, Runtime};
 use super::shared::Inner;
 use crate::machine::Mailbox;
+use crate::request::RequestOptions;
 use crate::start::Start;
 use crate::types::Instant;
 
@@ -19,12 +20,22 @@ const AT_WORK: usize = 256;
 
 /// What the background set is told.
 pub(crate) enum BackgroundCommand {
-    /// Run an operation that another one, recorded under the number `parent` (0: not recorded), has left.
-    Run { start: Start, client: Arc<Inner>, parent: u64 },
+    /// Run an operation that another one has left.
+    Run(Box<Left>),
     /// One has ended.
     Ended,
     /// Say when none is left, or at a time how many are.
     Drain { until: Instant, drained: Said },
+}
+
+/// An operation that another one has left.
+pub(crate) struct Left {
+    pub(crate) start: Start,
+    pub(crate) client: Arc<Inner>,
+    /// The number under which the other one is recorded; 0: it is not.
+    pub(crate) parent: u64,
+    /// What its requests carry.
+    pub(crate) options: RequestOptions,
 }
 
 /// Whether the background set is empty.
@@ -72,7 +83,7 @@ struct Drain {
 pub(super) struct Background {
     mailbox: Arc<Mailbox<BackgroundCommand>>,
     runtime: Arc<dyn Runtime>,
-    waiting: VecDeque<(Start, Arc<Inner>, u64)>,
+    waiting: VecDeque<Box<Left>>,
     at_work: usize,
     drains: Vec<Drain>,
 }
@@ -91,9 +102,7 @@ impl Background {
 
     fn take(&mut self, command: BackgroundCommand) {
         match command {
-            BackgroundCommand::Run { start, client, parent } => {
-                self.waiting.push_back((start, client, parent));
-            }
+            BackgroundCommand::Run(left) => self.waiting.push_back(left),
             BackgroundCommand::Ended => self.at_work = self.at_work.saturating_sub(1),
             BackgroundCommand::Drain { until, drained } => {
                 self.drains.push(Drain { sleep: self.runtime.sleep_until(until), drained });
@@ -103,12 +112,12 @@ impl Background {
 
     fn begin(&mut self) {
         while self.at_work < AT_WORK
-            && let Some((start, client, parent)) = self.waiting.pop_front()
+            && let Some(left) = self.waiting.pop_front()
         {
             self.at_work += 1;
             let end = End(Arc::clone(&self.mailbox));
             self.runtime.spawn(Box::pin(async move {
-                start.run(client, parent).await;
+                left.run().await;
                 drop(end);
             }));
         }

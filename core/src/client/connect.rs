@@ -14,6 +14,7 @@ use crate::codec::Mode;
 use crate::config::{Config, Security};
 use crate::error::Error;
 use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, Service, TicketId};
+use crate::metrics::OperationMetrics;
 use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
 use crate::region::Directory;
 use crate::region::loader::{LoaderConfig, LoaderEffect, RegionLoader};
@@ -116,6 +117,9 @@ pub(super) async fn connect(
     mut config: Config,
 ) -> Result<Client, Error> {
     config.trace = config.trace.map(|recorder| recorder.join());
+    if let Some(sink) = &config.metrics {
+        config.requests = config.requests.observer(OperationMetrics::new(Arc::clone(sink)));
+    }
     let endpoints = parse_endpoints(endpoints)?;
     let seed = config.seed.unwrap_or_else(|| runtime.wall().0.rotate_left(32) ^ runtime.now().0);
     let mut founder = Founder {

@@ -7,16 +7,17 @@ use std::task::{Context, Poll};
 
 use super::checked::Checked;
 use super::shared::{Inner, Space};
+use super::watch::{Departure, Watched};
 use crate::backoff::{Allowance, Tuning};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::machine::{
     Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId,
     Withdrawn,
 };
 use crate::region::loader::LoaderCommand;
+use crate::request::RequestOptions;
 use crate::start::{Ended, Operation, Outcome, Shown};
 use crate::store::RegistryCommand;
-use crate::stream::StreamCommand;
 use crate::timers::TimerCommand;
 use crate::trace::{Birth, Event, Moment, Recording};
 use crate::tso::TsoCommand;
@@ -38,7 +39,7 @@ pub(super) struct Kit {
 }
 
 /// What an operation begins with beside its machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// When it is to be over.
     pub(crate) deadline: Instant,
@@ -46,6 +47,10 @@ pub(crate) struct Terms {
     pub(crate) allowance: Allowance,
     /// Which keys it speaks of.
     pub(crate) space: Space,
+    /// What its requests carry, and who looks on.
+    pub(crate) options: RequestOptions,
+    /// Whether it runs in the background.
+    pub(crate) background: bool,
 }
 
 /// Runs one operation: steps its machine once for each completion and carries out its effects.
@@ -58,6 +63,14 @@ struct Drive<M: Machine> {
     stage: Stage,
     /// With a recorder only.
     recorded: Option<Box<Recorded<M::Output>>>,
+    /// With an observer or an interceptor only.
+    watching: Option<Box<Watching<M::Output>>>,
+}
+
+/// An operation that somebody looks on at.
+struct Watching<T> {
+    watched: Watched,
+    failure: fn(&T) -> Option<ErrorKind>,
 }
 
 /// An operation that is recorded.
@@ -79,7 +92,8 @@ impl<M: Machine> Drive<M> {
     fn step(&mut self, event: Option<Event>) -> Poll<M::Output> {
         let Stage::Running(kit) = &mut self.stage else { return Poll::Pending };
         if let (Some(recorded), Some(event)) = (&mut self.recorded, event) {
-            return recorded.step(&self.client, &self.terms, &mut self.machine, kit, event);
+            let watched = self.watching.as_mut().map(|watching| &mut watching.watched);
+            return recorded.step(&self.client, &self.terms, &mut self.machine, kit, event, watched);
         }
         let clock = &self.client.clock;
         let facts = self.client.space(self.terms.space);
@@ -87,7 +101,8 @@ impl<M: Machine> Drive<M> {
         if polled.is_ready() {
             kit.op.end();
         }
-        carry_out(&self.client, self.terms.space, kit, 0);
+        let watched = self.watching.as_mut().map(|watching| &mut watching.watched);
+        carry_out(&self.client, &self.terms, kit, 0, watched);
         polled
     }
 
@@ -95,6 +110,9 @@ impl<M: Machine> Drive<M> {
     fn finish(&mut self, output: Option<&M::Output>) {
         if let Stage::Running(kit) = std::mem::replace(&mut self.stage, Stage::Done) {
             self.client.give_back(kit);
+        }
+        if let Some(Watching { watched, failure }) = self.watching.as_deref_mut() {
+            watched.ended(&self.client, output.map(*failure));
         }
         if let Some(recorded) = &mut self.recorded {
             recorded.end(&self.client, output);
@@ -111,6 +129,7 @@ impl<T> Recorded<T> {
         machine: &mut M,
         kit: &mut Kit,
         event: Event,
+        watched: Option<&mut Watched>,
     ) -> Poll<T> {
         let at = Moment { now: client.clock.now(), wall: client.clock.wall() };
         if matches!(event, Event::First) {
@@ -126,7 +145,7 @@ impl<T> Recorded<T> {
             self.recording.begin(&birth, at);
         }
         let polled = self.recording.step(machine, event, at, client.space(terms.space), &mut kit.op);
-        carry_out(client, terms.space, kit, self.recording.number());
+        carry_out(client, terms, kit, self.recording.number(), watched);
         polled
     }
 
@@ -161,6 +180,13 @@ impl<M: Machine + Unpin> Future for Drive<M> {
         for _ in 0..STEPS {
             let Stage::Running(kit) = &mut this.stage else { return Poll::Pending };
             let Some((ticket, completion)) = kit.seat.next() else { return Poll::Pending };
+            let completion = match &mut this.watching {
+                None => completion,
+                Some(watching) => match watching.watched.arrived(&this.client, ticket, completion) {
+                    Some(completion) => completion,
+                    None => continue,
+                },
+            };
             let noted = this.recorded.as_ref().map(|_| Event::Completed(ticket, completion.clone()));
             if !kit.op.deliver(ticket, completion) {
                 continue;
@@ -181,7 +207,9 @@ impl<M: Machine> Drop for Drive<M> {
     fn drop(&mut self) {
         let Stage::Running(kit) = &mut self.stage else { return };
         if let Some(recorded) = &mut self.recorded {
-            let dropped = recorded.step(&self.client, &self.terms, &mut self.machine, kit, Event::Dropped);
+            let watched = self.watching.as_mut().map(|watching| &mut watching.watched);
+            let dropped =
+                recorded.step(&self.client, &self.terms, &mut self.machine, kit, Event::Dropped, watched);
             drop(dropped);
             return self.finish(None);
         }
@@ -189,21 +217,33 @@ impl<M: Machine> Drop for Drive<M> {
         let facts = self.client.space(self.terms.space);
         self.machine.abandon(&mut Cx::root(clock.now(), clock.wall(), facts, &mut kit.op));
         kit.op.end();
-        carry_out(&self.client, self.terms.space, kit, 0);
+        let watched = self.watching.as_mut().map(|watching| &mut watching.watched);
+        carry_out(&self.client, &self.terms, kit, 0, watched);
         self.finish(None);
     }
 }
 
 /// Hands every effect to who works on it. `number` is the operation's in a trace; 0: it is not recorded.
-fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit, number: u64) {
+fn carry_out(
+    client: &Arc<Inner>,
+    terms: &Terms,
+    kit: &mut Kit,
+    number: u64,
+    mut watched: Option<&mut Watched>,
+) {
+    let space = terms.space;
     while let Some(effect) = kit.op.next_effect() {
+        if let Some(watched) = &mut watched {
+            watched.effect(client, &effect);
+        }
         match effect {
             Effect::Call { ticket, attempt, request, deadline } => {
                 let asker = Asker::of_store(Arc::clone(&kit.seat), ticket);
-                client.send(
-                    attempt.to.store,
-                    StreamCommand::Call { asker, attempt, request, deadline, forward: None },
-                );
+                let departure = Departure { asker, attempt, request, deadline };
+                match &mut watched {
+                    None => departure.leave(client, &terms.options),
+                    Some(watched) => watched.depart(client, &kit.seat, departure, ticket),
+                }
             }
             Effect::Ask { ticket, question, deadline } => {
                 let asker = Asker::new(Arc::clone(&kit.seat), ticket);
@@ -217,13 +257,19 @@ fn carry_out(client: &Arc<Inner>, space: Space, kit: &mut Kit, number: u64) {
                     refuse(asker);
                 }
             }
-            Effect::Spawn { start } => client.spawn(*start, number),
+            Effect::Spawn { start } => client.spawn(*start, number, &terms.options),
             Effect::Report(feedback) => {
                 if let Feedback::Unreachable { store, .. } = feedback {
                     client.registry.tell(RegistryCommand::Check { store });
                 }
             }
-            Effect::Cancel { ticket, at } => withdraw(client, space, &kit.seat, ticket, at),
+            Effect::Cancel { ticket, at } => {
+                let at = match &mut watched {
+                    None => at,
+                    Some(watched) => watched.cancelled(client, ticket, at),
+                };
+                withdraw(client, space, &kit.seat, ticket, at);
+            }
         }
     }
 }
@@ -289,7 +335,8 @@ impl<M: Machine<Output: Outcome>> Pending<M> {
         parent: u64,
     ) -> Self {
         let recorded = Recorded::of(client, &operation, parent);
-        Self::begin(client, terms, operation.machine(&client.settings()), recorded)
+        let watching = Watching::of(client, &terms, &operation);
+        Self::begin(client, terms, operation.machine(&client.settings()), recorded, watching)
     }
 }
 
@@ -305,8 +352,9 @@ where
         operation: Result<O, Error>,
     ) -> Self {
         let recorded = operation.as_ref().ok().and_then(|operation| Recorded::of(client, operation, 0));
+        let watching = operation.as_ref().ok().and_then(|operation| Watching::of(client, &terms, operation));
         let machine = operation.map(|operation| operation.machine(&client.settings()));
-        Self::begin(client, terms, Checked::new(machine), recorded)
+        Self::begin(client, terms, Checked::new(machine), recorded, watching)
     }
 }
 
@@ -316,8 +364,17 @@ impl<M: Machine> Pending<M> {
         terms: Terms,
         machine: M,
         recorded: Option<Box<Recorded<M::Output>>>,
+        watching: Option<Box<Watching<M::Output>>>,
     ) -> Self {
-        Self(Drive { client: Arc::clone(client), terms, machine, stage: Stage::Unborn, recorded })
+        Self(Drive { client: Arc::clone(client), terms, machine, stage: Stage::Unborn, recorded, watching })
+    }
+}
+
+impl<T: Outcome> Watching<T> {
+    /// Without anybody who looks on this is one look at the options: nothing is cloned.
+    fn of<O: Operation>(client: &Inner, terms: &Terms, operation: &O) -> Option<Box<Self>> {
+        let watched = Watched::of(client, terms, || operation.clone().into())?;
+        Some(Box::new(Self { watched, failure: T::failure }))
     }
 }
 

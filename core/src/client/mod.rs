@@ -3,7 +3,7 @@
 //! [`Client`] is the handle; `raw()` and the transaction calls give typed clients that share its state. A call is a
 //! value that can be refined and then awaited; [`Pending`] is the future behind it (`drive`). `connect` starts one `host` a
 //! service on the [`Runtime`]; `wire` keeps a host's connections. `shared` is what operations read and push to, `background`
-//! runs operations that nobody waits for.
+//! runs operations that nobody waits for; `watch` is for who looks on at operations.
 
 mod background;
 mod checked;
@@ -12,12 +12,14 @@ mod drive;
 mod host;
 mod runtime;
 mod shared;
+mod watch;
 mod wire;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use background::Left;
 pub use checked::Checked;
 pub use drive::Pending;
 pub(crate) use drive::Terms;
@@ -28,17 +30,34 @@ pub use shared::Space;
 use crate::config::Config;
 use crate::error::Error;
 use crate::raw::RawClient;
+use crate::request::RequestOptions;
 use crate::types::ClusterId;
 
 /// A client of one TiKV cluster. Cloning shares it; its tasks end when the last clone and the last call are gone.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// What the requests of its calls carry.
+    options: RequestOptions,
 }
 
 impl Client {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner }
+        let options = inner.config.requests.clone();
+        Self { inner, options }
+    }
+
+    /// A client of which all calls, and all that is made of it, carry `options`, too: they go before those that it has. It shares
+    /// everything else with this one.
+    #[must_use]
+    pub fn with(&self, options: &RequestOptions) -> Self {
+        Self { inner: Arc::clone(&self.inner), options: self.options.and(options) }
+    }
+
+    /// What the requests of its calls carry.
+    #[must_use]
+    pub fn options(&self) -> &RequestOptions {
+        &self.options
     }
 
     /// Finds PD at one of `endpoints` (`host:port`) and starts the client's tasks on `runtime`.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 
-use super::background::BackgroundCommand;
+use super::background::{BackgroundCommand, Left};
 use super::drive::{Kit, Terms, refuse};
 use super::runtime::Clock;
 use crate::backoff::{Budget, Tuning};
@@ -16,6 +16,7 @@ use crate::machine::{Facts, Feedback, Mailbox, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
+use crate::request::RequestOptions;
 use crate::start::{Settings, Start};
 use crate::store::{RegistryCommand, StoreTable};
 use crate::stream::StreamCommand;
@@ -269,8 +270,9 @@ impl Inner {
 
     /// Runs an operation in the background set; it keeps the client's tasks alive until it ends. `parent` is the number of the
     /// recorded operation that leaves it; 0: none.
-    pub(super) fn spawn(self: &Arc<Self>, start: Start, parent: u64) {
-        self.background.tell(BackgroundCommand::Run { start, client: Arc::clone(self), parent });
+    pub(super) fn spawn(self: &Arc<Self>, start: Start, parent: u64, options: &RequestOptions) {
+        let (client, options) = (Arc::clone(self), options.clone());
+        self.background.tell(BackgroundCommand::Run(Box::new(Left { start, client, parent, options })));
     }
 
     /// Ends every task of the client: whoever waits learns that it is closed.

@@ -1,10 +1,13 @@
 //! The configuration of one client. Nothing is global: two clients in one process have two of these.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::metrics::Sink;
+use crate::request::RequestOptions;
 use crate::stream::StreamConfig;
 use crate::trace::Recorder;
 
@@ -142,6 +145,10 @@ pub struct Config {
     pub stream: StreamConfig,
     /// The seed of all random numbers; `None`: the runtime's clock gives one.
     pub seed: Option<u64>,
+    /// What the requests of all calls carry, and who looks on at them.
+    pub requests: RequestOptions,
+    /// Takes the metrics of this client; `None`: nothing is counted, and nothing is paid for it.
+    pub metrics: Option<Arc<dyn Sink>>,
     /// Records what every operation does, to be replayed; `None`: nothing is recorded, and nothing is paid for it.
     pub trace: Option<Recorder>,
 }
@@ -164,6 +171,8 @@ impl Default for Config {
             connection: crate::client::ConnectOptions::default(),
             stream: StreamConfig::default(),
             seed: None,
+            requests: RequestOptions::new(),
+            metrics: None,
             trace: None,
         }
     }

@@ -72,6 +72,12 @@ pub enum ServiceError {
         /// What is wrong.
         detail: Arc<str>,
     },
+    /// An interceptor of the program has refused the request: nothing was sent.
+    #[error("refused by an interceptor: {reason}")]
+    Intercepted {
+        /// What it said.
+        reason: Arc<str>,
+    },
     /// Certificates or keys cannot be used.
     #[error("TLS: {reason}")]
     Tls {
@@ -93,6 +99,7 @@ impl ServiceError {
             | Self::NoRegion { .. }
             | Self::NoPeer { .. }
             | Self::StoreRemoved { .. } => ErrorKind::Unavailable,
+            Self::Intercepted { .. } => ErrorKind::Cancelled,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
     }

@@ -74,8 +74,13 @@ impl Common {
     {
         let inner = self.client().inner();
         let patience = self.deadline.unwrap_or(inner.config.deadline);
-        let terms =
-            Terms { deadline: inner.clock.now() + patience, allowance: Allowance::RAW, space: Space::Raw };
+        let terms = Terms {
+            deadline: inner.clock.now() + patience,
+            allowance: Allowance::RAW,
+            space: Space::Raw,
+            options: self.client().options().clone(),
+            background: false,
+        };
         Pending::checked(inner, terms, operation)
     }
 }
@@ -90,6 +95,12 @@ macro_rules! deadline {
         /// Gives the whole call this much time instead of the client's default.
         pub fn deadline(mut self, patience: Duration) -> Self {
             self.common.deadline = Some(patience);
+            self
+        }
+
+        /// Lets the call's requests carry `options`, too: they go before what its client names.
+        pub fn with(mut self, options: &crate::request::RequestOptions) -> Self {
+            self.common.raw.client = self.common.raw.client.with(options);
             self
         }
     };

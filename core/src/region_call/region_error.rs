@@ -127,6 +127,42 @@ fn peer(peer: &metapb::Peer) -> Peer {
     Peer { id: PeerId(peer.id), store: StoreId(peer.store_id), role }
 }
 
+/// The error's kind as a label of metrics, in client-go's words and its order.
+///
+/// client-go: `internal/locate/region_request.go: regionErrorToLabel`.
+#[must_use]
+pub(crate) fn name(error: &errorpb::Error) -> &'static str {
+    const LATE: &str = "eadline is exceeded";
+    let busy = error.server_is_busy.as_ref();
+    let rows = [
+        (error.not_leader.is_some(), "not_leader"),
+        (error.region_not_found.is_some(), "region_not_found"),
+        (error.key_not_in_region.is_some(), "key_not_in_region"),
+        (error.epoch_not_match.is_some(), "epoch_not_match"),
+        (busy.is_some_and(|busy| busy.reason.contains(LATE)), "deadline_exceeded"),
+        (busy.is_some(), "server_is_busy"),
+        (error.stale_command.is_some(), "stale_command"),
+        (error.store_not_match.is_some(), "store_not_match"),
+        (error.raft_entry_too_large.is_some(), "raft_entry_too_large"),
+        (error.max_timestamp_not_synced.is_some(), "max_timestamp_not_synced"),
+        (error.read_index_not_ready.is_some(), "read_index_not_ready"),
+        (error.proposal_in_merging_mode.is_some(), "proposal_in_merging_mode"),
+        (error.data_is_not_ready.is_some(), "data_is_not_ready"),
+        (error.region_not_initialized.is_some(), "region_not_initialized"),
+        (error.disk_full.is_some(), "disk_full"),
+        (error.recovery_in_progress.is_some(), "recovery_in_progress"),
+        (error.flashback_in_progress.is_some(), "flashback_in_progress"),
+        (error.flashback_not_prepared.is_some(), "flashback_not_prepared"),
+        (error.is_witness.is_some(), "peer_is_witness"),
+        (error.message.contains(LATE), "deadline_exceeded"),
+        (error.mismatch_peer_id.is_some(), "mismatch_peer_id"),
+        (error.bucket_version_not_match.is_some(), "bucket_version_not_match"),
+        (error.message.contains("invalid max_ts update"), "invalid_max_ts_update"),
+        (error.undetermined_result.is_some(), "undetermined_result"),
+    ];
+    rows.iter().find(|row| row.0).map_or("unknown", |row| row.1)
+}
+
 /// The error's text for people: the store's message, or the name of the variant when it has none.
 pub(super) fn text(error: &errorpb::Error, kind: &RegionError) -> Arc<str> {
     if error.message.is_empty() {

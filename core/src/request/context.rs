@@ -42,6 +42,26 @@ impl Profile {
         Self { encoded: context.encode_to_vec().into(), priority }
     }
 
+    /// The fields of both, those of `more` behind: of a field that both have, the last counts.
+    pub(super) fn and(&self, more: &Self) -> Self {
+        if self.encoded.is_empty() {
+            return more.clone();
+        }
+        if more.encoded.is_empty() {
+            return self.clone();
+        }
+        Self {
+            encoded: [&self.encoded[..], &more.encoded[..]].concat().into(),
+            priority: if more.priority == 0 { self.priority } else { more.priority },
+        }
+    }
+
+    /// The fields, decoded.
+    pub(super) fn context(&self) -> pb::Context {
+        // It was encoded from such messages.
+        pb::Context::decode(self.encoded.clone()).unwrap_or_default()
+    }
+
     /// The encoded fields.
     #[must_use]
     pub fn encoded(&self) -> &Bytes {

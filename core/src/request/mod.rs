@@ -6,7 +6,9 @@
 
 mod command;
 mod context;
+mod intercept;
 mod marks;
+pub mod options;
 pub mod response;
 pub mod source;
 mod table;
@@ -26,7 +28,9 @@ pub(crate) use command::Visitor;
 pub use command::{Level, Travel, Typed};
 pub(crate) use context::context_len;
 pub use context::{Profile, append_context};
+pub use intercept::{Answered, Flow, Interceptor, Outgoing};
 pub use marks::{NoTraceparent, TraceFlags, TraceId};
+pub use options::RequestOptions;
 pub use source::RequestSource;
 pub use table::Command;
 
@@ -68,6 +72,11 @@ impl Request {
         whole.extend_from_slice(&self.body);
         append_context(&self.profile, attempt, &mut whole);
         whole.freeze()
+    }
+
+    /// The same request with the fields of `profile` before its own in its context.
+    pub(crate) fn under(&self, profile: &Profile) -> Self {
+        Self { command: self.command, body: self.body.clone(), profile: profile.and(&self.profile) }
     }
 
     /// The command.

@@ -69,6 +69,8 @@ impl Common {
             deadline: (inner.clock.now() + patience).min(self.until),
             allowance: Allowance::GET,
             space: Space::Txn,
+            options: self.client.options().clone(),
+            background: false,
         };
         Pending::checked(inner, terms, self.check().and_then(|()| operation()))
     }
@@ -79,6 +81,12 @@ macro_rules! deadline {
         /// Gives the whole call this much time instead of the client's default.
         pub fn deadline(mut self, patience: Duration) -> Self {
             self.common.patience = Some(patience);
+            self
+        }
+
+        /// Lets the call's requests carry `options`, too: they go before what its snapshot, transaction or client names.
+        pub fn with(mut self, options: &crate::request::RequestOptions) -> Self {
+            self.common.client = self.common.client.with(options);
             self
         }
     };

@@ -6,6 +6,7 @@ use super::calls::{BatchGet, Common, Get};
 use super::overlay::Overlay;
 use super::scan_call::Scan;
 use crate::client::Client;
+use crate::request::RequestOptions;
 use crate::types::{Key, KeyRange, Timestamp};
 
 /// Reads at one timestamp. Cloning shares the client; a snapshot itself costs the cluster nothing.
@@ -29,6 +30,14 @@ impl Snapshot {
     #[must_use]
     pub fn ts(&self) -> Timestamp {
         self.ts
+    }
+
+    /// A snapshot of the same timestamp whose reads carry `options`, too: they go before those of this one.
+    ///
+    /// client-go: `txnkv/txnsnapshot/snapshot.go: SetPriority, SetIsolationLevel, SetRPCInterceptor, …`.
+    #[must_use]
+    pub fn with(&self, options: &RequestOptions) -> Self {
+        Self { client: self.client.with(options), ts: self.ts }
     }
 
     fn common(&self) -> Common {

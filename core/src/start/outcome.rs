@@ -69,6 +69,9 @@ pub struct Ended {
 pub trait Outcome {
     /// How it ended; with `zeroed` every byte of a value is shown as zero.
     fn ended(&self, zeroed: bool) -> Ended;
+
+    /// What a caller can do about its error; `None`: it succeeded.
+    fn failure(&self) -> Option<ErrorKind>;
 }
 
 impl<T: Shown> Outcome for Result<T, Error> {
@@ -79,6 +82,10 @@ impl<T: Shown> Outcome for Result<T, Error> {
             Err(error) => Ended { text: Text::of(self), error: Some(error.kind()) },
         }
     }
+
+    fn failure(&self) -> Option<ErrorKind> {
+        self.as_ref().err().map(Error::kind)
+    }
 }
 
 /// How many parts failed, of an operation that nobody waits for.
@@ -86,11 +93,19 @@ impl Outcome for usize {
     fn ended(&self, _: bool) -> Ended {
         Ended { text: Text::of(self), error: None }
     }
+
+    fn failure(&self) -> Option<ErrorKind> {
+        (*self > 0).then_some(ErrorKind::Unavailable)
+    }
 }
 
 impl Outcome for Box<dyn Outcome + Send> {
     fn ended(&self, zeroed: bool) -> Ended {
         (**self).ended(zeroed)
+    }
+
+    fn failure(&self) -> Option<ErrorKind> {
+        (**self).failure()
     }
 }
 

@@ -168,6 +168,7 @@ fn service_error(error: &f::ServiceError) -> Result<ServiceError, Unreadable> {
         Ok(f::Service::StoreRemoved) => ServiceError::StoreRemoved { store: StoreId(error.id) },
         Ok(f::Service::Corrupt) => ServiceError::Corrupt { address, detail: text },
         Ok(f::Service::Tls) => ServiceError::Tls { reason: text },
+        Ok(f::Service::Intercepted) => ServiceError::Intercepted { reason: text },
         Ok(f::Service::Unknown) | Err(_) => {
             return Err(Unreadable("a service's error of a kind that is not known"));
         }

@@ -254,6 +254,7 @@ fn service_error(error: &ServiceError) -> f::ServiceError {
         ServiceError::StoreRemoved { store } => of(f::Service::StoreRemoved, "", "", store.0, 0),
         ServiceError::Corrupt { address, detail } => of(f::Service::Corrupt, address, detail, 0, 0),
         ServiceError::Tls { reason } => of(f::Service::Tls, "", reason, 0, 0),
+        ServiceError::Intercepted { reason } => of(f::Service::Intercepted, "", reason, 0, 0),
     }
 }
 

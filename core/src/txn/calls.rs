@@ -12,6 +12,7 @@ use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
 use crate::error::Error;
 use crate::machine::Machine;
+use crate::request::RequestOptions;
 use crate::snapshot::calls::Common;
 use crate::start::{self, Purpose};
 use crate::types::Instant;
@@ -29,6 +30,8 @@ pub(super) fn timestamp(
         deadline: (inner.clock.now() + patience).min(until),
         allowance: Allowance::TSO,
         space: Space::Txn,
+        options: client.options().clone(),
+        background: false,
     };
     Pending::new(inner, terms, start::Timestamp { purpose })
 }
@@ -105,6 +108,12 @@ impl Commit {
         Self { common, patience: None, commit }
     }
 
+    /// Lets the commit's requests carry `options`, too: they go before what the transaction names.
+    pub fn with(mut self, options: &RequestOptions) -> Self {
+        self.common.client = self.common.client.with(options);
+        self
+    }
+
     /// Gives the commit this much time instead of the client's default.
     pub fn deadline(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
@@ -124,6 +133,8 @@ impl IntoFuture for Commit {
             deadline: (inner.clock.now() + patience).min(common.until),
             allowance: Allowance::COMMIT,
             space: Space::Txn,
+            options: common.client.options().clone(),
+            background: false,
         };
         Pending::checked(inner, terms, common.refused.map_or(Ok(commit), Err))
     }

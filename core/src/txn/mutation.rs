@@ -53,6 +53,16 @@ impl Mutation {
         Self { key, op }
     }
 
+    /// Bytes of its key and value.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.key.len()
+            + match &self.op {
+                Op::Put(value) | Op::Insert(value) => value.len(),
+                Op::Delete | Op::CheckNotExists => 0,
+            }
+    }
+
     /// Whether its prewrite leaves a lock, which the commit then replaces.
     #[must_use]
     pub fn locks(&self) -> bool {

@@ -1,24 +1,24 @@
 //! Operations of the background set, run from their data.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backoff::Allowance;
-use crate::client::{Inner, Pending, Space, Terms};
-use crate::start::Start;
+use crate::client::{Left, Pending, Space, Terms};
 
 /// What an operation in the background may take: the pauses of its budget, and late answers between them.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-impl Start {
-    /// Runs it to its end. What it comes to nobody hears: whoever meets what it left finishes its work. `parent` is the recorded
-    /// number of the operation that left it; 0: none.
-    pub(crate) async fn run(self, client: Arc<Inner>, parent: u64) {
+impl Left {
+    /// Runs it to its end. What it comes to nobody hears: whoever meets what it left finishes its work.
+    pub(crate) async fn run(self) {
+        let Self { start, client, parent, options } = self;
         let terms = Terms {
             deadline: client.clock.now() + PATIENCE,
             allowance: Allowance::COMMIT_SECONDARIES,
             space: Space::Txn,
+            options,
+            background: true,
         };
-        drop(Pending::of_parent(&client, terms, self, parent).await);
+        drop(Pending::of_parent(&client, terms, start, parent).await);
     }
 }

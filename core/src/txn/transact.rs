@@ -130,6 +130,12 @@ pub(super) async fn transact<T, E: From<Error>>(
 }
 
 fn pause(client: &Client, attempt: u32, until: Instant) -> Pending<Pause> {
-    let terms = Terms { deadline: until, allowance: Allowance::Unlimited, space: Space::Txn };
+    let terms = Terms {
+        deadline: until,
+        allowance: Allowance::Unlimited,
+        space: Space::Txn,
+        options: client.options().clone(),
+        background: false,
+    };
     Pending::new(client.inner(), terms, start::Pause { attempt })
 }

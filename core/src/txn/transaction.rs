@@ -7,6 +7,7 @@ use super::mutation::Mutation;
 use crate::client::Client;
 use crate::error::{Error, TxnError};
 use crate::membuf::{Limits, MemBuf};
+use crate::request::RequestOptions;
 use crate::snapshot::calls::Common;
 use crate::snapshot::overlay::Overlay;
 use crate::snapshot::{BatchGet, Get, Scan};
@@ -70,6 +71,13 @@ impl Transaction {
     #[must_use]
     pub fn size(&self) -> usize {
         self.buffer.size()
+    }
+
+    /// Lets all requests of its calls from now on carry `options`, too: they go before those it has.
+    ///
+    /// client-go: `txnkv/transaction/txn.go: SetPriority, SetResourceGroupTag, SetRPCInterceptor, …`.
+    pub fn set_options(&mut self, options: &RequestOptions) {
+        self.client = self.client.with(options);
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -5,7 +5,6 @@ use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use tikv_bench_load::{Failure, Space};
-use tikv_embedded::Cluster;
 
 use crate::clients::space;
 use crate::say;
@@ -36,7 +35,7 @@ impl Cluster {
 
 /// Serves until the process is killed.
 pub(crate) fn serve(cluster: &Cluster) -> Result<(), Failure> {
-    let builder = Cluster::builder().stores(cluster.stores);
+    let builder = tikv_embedded::Cluster::builder().stores(cluster.stores);
     let builder = if cluster.raw {
         builder.raw_split_keys(&cluster.splits)
     } else {

@@ -11,6 +11,7 @@
 //! * `drop_safety`: calls that are dropped at every point, on any thread, also after the runtime's end;
 //! * `life`: clients begin and end, side by side;
 //! * `txn`: transactions, alone, against each other, against dead ones, and a thousand at once;
+//! * `observe`: what requests carry, who has a say in them, and what of them is counted and told;
 //! * `trace`: what is recorded replays.
 
 #![allow(clippy::unwrap_used, reason = "a test, and what helps it, panics to fail")]
@@ -23,6 +24,7 @@ mod drop_safety;
 mod faults;
 mod fixture;
 mod life;
+mod observe;
 mod raw;
 mod routing;
 mod runtimes;

@@ -108,7 +108,8 @@ fn round(cluster: &Embedded, client: &Client, spawn: Spawn, time: Duration, kill
 }
 
 fn storm(connect: Connect, spawn: Spawn) {
-    let cluster = Embedded::builder().stores(3).raw_split_keys(["key 03000", "key 06000"]).start().unwrap();
+    let cluster =
+        Embedded::builder().stores(3).raw_split_keys(["key 03000", "key 06000"]).start().wait().unwrap();
     let mut config = Config::default();
     config.deadline = DEADLINE;
     let client = connect(cluster.pd_addresses(), config).unwrap();

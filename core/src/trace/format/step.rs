@@ -171,6 +171,8 @@ pub enum Service {
     Corrupt = 9,
     /// Certificates that cannot be used.
     Tls = 10,
+    /// A program's interceptor has refused it.
+    Intercepted = 12,
 }
 
 /// Something that was read of the state that all operations share.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use tikv_proto::kvrpcpb::{CommandPri, Context, DiskFullOpt, KeyError};
 use tikv_proto::pdpb;
 
@@ -41,9 +42,17 @@ pub enum Trait {
     Priority(CommandPri),
     /// It says this of full disks.
     DiskFull(DiskFullOpt),
+    /// Its context has these fields, encoded: see [`carrying`](Self::carrying).
+    Carries(Vec<u8>),
 }
 
 impl Trait {
+    /// Its context has every field that `wanted` has, with the same value, and may have others.
+    #[must_use]
+    pub fn carrying(wanted: &Context) -> Self {
+        Self::Carries(wanted.encode_to_vec())
+    }
+
     fn fits(&self, context: &Context) -> bool {
         match self {
             Self::ReplicaRead => context.replica_read,
@@ -56,6 +65,11 @@ impl Trait {
                 .is_some_and(|group| group.resource_group_name == *name),
             Self::Priority(priority) => context.priority() == *priority,
             Self::DiskFull(option) => context.disk_full_opt() == *option,
+            // What has all that is wanted stays as it is when that is put on top.
+            Self::Carries(wanted) => {
+                let mut both = context.clone();
+                both.merge(wanted.as_slice()).is_ok() && both == *context
+            }
         }
     }
 }

@@ -102,7 +102,7 @@ impl Store {
 }
 
 fn cluster() -> Embedded {
-    Embedded::builder().stores(1).start().unwrap()
+    Embedded::builder().stores(1).start().wait().unwrap()
 }
 
 /// A store each of whose keys has itself as its value.
