@@ -86,7 +86,7 @@ async fn main() -> Result<(), Failure> {
     let (pd, _running) = match std::env::var("TIKV_PD") {
         Ok(pd) => (pd.split(',').map(str::to_owned).collect(), None),
         Err(_) => {
-            let cluster = Embedded::builder().stores(3).start()?;
+            let cluster = Embedded::builder().stores(3).start().await?;
             (cluster.pd_addresses(), Some(cluster))
         }
     };
