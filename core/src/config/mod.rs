@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
 use crate::trace::Recorder;
 
@@ -140,6 +141,8 @@ pub struct Config {
     pub connection: crate::client::ConnectOptions,
     /// Bounds of a store's stream.
     pub stream: StreamConfig,
+    /// How often stores are looked at.
+    pub stores: StoreConfig,
     /// The seed of all random numbers; `None`: the runtime's clock gives one.
     pub seed: Option<u64>,
     /// Records what every operation does, to be replayed; `None`: nothing is recorded, and nothing is paid for it.
@@ -163,6 +166,7 @@ impl Default for Config {
             security: Security::Plain,
             connection: crate::client::ConnectOptions::default(),
             stream: StreamConfig::default(),
+            stores: StoreConfig::default(),
             seed: None,
             trace: None,
         }

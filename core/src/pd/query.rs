@@ -32,6 +32,8 @@ pub enum PdQuery {
     },
     /// A store by its id.
     Store(StoreId),
+    /// All stores but those that are gone for good.
+    Stores,
     /// The member that leads: the timestamp stream goes there.
     Leader {
         /// A member that was just found not to lead, or not to answer: the members are asked again.
@@ -49,6 +51,8 @@ pub enum PdReply {
     Regions(Vec<RegionInfo>),
     /// The store; `None` when PD does not know it.
     Store(Option<StoreInfo>),
+    /// The stores.
+    Stores(Vec<StoreInfo>),
     /// The member that leads.
     Leader {
         /// Where it serves, `host:port`.
@@ -66,6 +70,8 @@ pub struct StoreInfo {
     pub id: StoreId,
     /// Where it serves, `host:port`.
     pub address: Address,
+    /// Of TiFlash: where its proxy serves, `host:port`.
+    pub peer_address: Address,
     /// Whether it is there.
     pub state: StoreState,
     /// Labels such as `zone` and `engine`, in PD's order.

@@ -72,6 +72,10 @@ pub(super) fn encode(query: &PdQuery, cluster: ClusterId, old: bool) -> Option<(
             let request = pdpb::GetStoreRequest { header, store_id: id.0 };
             (methods::GET_STORE, request.encode_to_vec())
         }
+        PdQuery::Stores => {
+            let request = pdpb::GetAllStoresRequest { header, exclude_tombstone_stores: true };
+            (methods::GET_ALL_STORES, request.encode_to_vec())
+        }
         PdQuery::Leader { .. } => return None,
     };
     Some((path, body.into()))
@@ -123,6 +127,11 @@ pub(super) fn decode(
                 ));
             }
             Ok(PdReply::Store(Some(store_info(store))))
+        }
+        PdQuery::Stores => {
+            let answer: pdpb::GetAllStoresResponse = message(from, body)?;
+            check(answer.header.as_ref())?;
+            Ok(PdReply::Stores(answer.stores.into_iter().map(store_info).collect()))
         }
         // No member is asked this.
         PdQuery::Leader { .. } => Err(corrupt(from, &"an answer to no question")),
@@ -252,6 +261,7 @@ fn store_info(store: metapb::Store) -> StoreInfo {
     StoreInfo {
         id: StoreId(store.id),
         address: store.address.into(),
+        peer_address: store.peer_address.into(),
         state,
         labels: store.labels.into_iter().map(|label| (label.key, label.value)).collect(),
     }
