@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, Service, TicketId};
 use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
 use crate::region::Directory;
-use crate::region::loader::{LoaderConfig, LoaderEffect, RegionLoader};
+use crate::region::loader::{LoaderCommand, LoaderConfig, LoaderEffect, RegionLoader};
 use crate::store::{Registry, RegistryCommand, RegistryEffect, StoreTable};
 use crate::stream::{StoreStream, StreamCommand};
 use crate::timers::Timers;
@@ -72,10 +72,13 @@ impl Founder {
 
     fn space(&mut self, name: &'static str, mode: Mode, stores: &Arc<StoreTable>) -> Arc<SpaceState> {
         let stores = Arc::clone(stores);
-        let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox(), stores });
+        let directory = Directory::bounded(mode, self.config.max_regions);
+        let space = Arc::new(SpaceState { directory, loader: self.mailbox(), stores });
         let loader = Arc::clone(&space.loader);
         let mut config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
         config.redact_keys = self.config.redact_keys;
+        config.preload = self.config.preload_regions;
+        config.refresh_every = self.config.refresh_regions;
         // The task holds the directory only weakly: it ends with the client.
         let directory = Arc::downgrade(&space);
         let report = move |feedback: &Feedback, now| {
@@ -94,6 +97,7 @@ impl Founder {
             }
         };
         self.start(name, RegionLoader::new(config), &loader, report, sweep);
+        loader.tell(LoaderCommand::Begin);
         space
     }
 }

@@ -28,6 +28,7 @@ pub use shared::Space;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::range_task::Regions;
 use crate::raw::RawClient;
 use crate::store::{RegistryCommand, StoreMeta};
 use crate::types::{ClusterId, Engine, Presence, StoreId, StoreView, Timestamp};
@@ -65,6 +66,12 @@ impl Client {
     #[must_use]
     pub fn raw(&self) -> RawClient {
         RawClient::new(self.clone())
+    }
+
+    /// The regions of one key space: to find and list them, to split and scatter them.
+    #[must_use]
+    pub fn regions(&self, space: Space) -> Regions {
+        Regions::new(self.clone(), space)
     }
 
     /// The cluster's id.

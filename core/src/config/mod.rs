@@ -123,6 +123,13 @@ pub struct Config {
     pub region_ttl: Duration,
     /// Up to so much is added to `region_ttl`, drawn for each entry.
     pub region_ttl_jitter: Duration,
+    /// Regions of one key space that are remembered at the most: of more, those leave that have not been used for longest. A
+    /// region takes about 400 bytes with its keys. client-go has no bound.
+    pub max_regions: usize,
+    /// Whether all regions are asked for when the client begins, before they are needed. client-go: `EnablePreload`.
+    pub preload_regions: bool,
+    /// How often all regions are asked for again; zero: never, each when it has changed. client-go: `RegionsRefreshInterval`.
+    pub refresh_regions: Duration,
     /// Whether errors show `?` instead of keys.
     pub redact_keys: bool,
     /// Commands that can wait in one service of the client.
@@ -157,6 +164,9 @@ impl Default for Config {
             pd_timeout: Duration::from_secs(3),
             region_ttl: Duration::from_secs(600),
             region_ttl_jitter: Duration::from_secs(60),
+            max_regions: usize::MAX,
+            preload_regions: false,
+            refresh_regions: Duration::ZERO,
             redact_keys: false,
             max_waiting: 1 << 16,
             concurrency: 64,

@@ -21,4 +21,5 @@ mod tests;
 
 pub use call::{RegionCall, Reply, Route, Unanswered};
 pub use find::FindRegion;
+pub(crate) use region_error::info as region_info;
 pub use spread::{Cut, Keyed};

@@ -29,19 +29,19 @@
 //!
 //! Sources: client-go: `internal/client/client_batch.go`, `conn_batch.go`; TiKV: `src/server/service/kv.rs`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::flight::{Flight, MOST};
 use super::frame::{FrameError, FrameReader, FrameWriter, priming};
 use crate::machine::{
-    Address, Asker, Attempt, Completion, Fault, Input, Service, ServiceCx, ServiceEffect, StreamId,
+    Address, Asker, Attempt, Completion, Fault, Input, Service, ServiceCx, ServiceEffect, StreamId, TicketId,
     TransportClass, TransportFault, Withdrawn,
 };
-use crate::request::Request;
+use crate::request::{Request, append_context};
 use crate::types::Instant;
 use tikv_proto::methods::tikv::BATCH_COMMANDS;
 
@@ -149,6 +149,8 @@ pub struct StoreStream {
     leaving: Vec<Leaving>,
     writer: FrameWriter,
     reader: FrameReader,
+    /// Requests that are calls of their own.
+    unary: BTreeMap<TicketId, Asker>,
     /// Operations that do not wait any more.
     withdrawn: Vec<Withdrawn>,
     /// What the deadline timer is armed for.
@@ -172,13 +174,30 @@ impl StoreStream {
             leaving: Vec::new(),
             writer: FrameWriter::default(),
             reader: FrameReader::default(),
+            unary: BTreeMap::new(),
             withdrawn: Vec::new(),
             armed: None,
             failures: 0,
         }
     }
 
+    /// A request that no frame can carry is a call of its own.
+    fn call_alone(&mut self, call: Call, cx: &mut Cx<'_>) {
+        if self.unary.len() >= self.config.max_queued {
+            cx.answer(call.asker, Completion::Fault(Fault::Overloaded));
+            return;
+        }
+        let mut body = BytesMut::from(&call.request.body()[..]);
+        append_context(call.request.profile(), &call.attempt, &mut body);
+        let path = call.request.command().path();
+        let ticket = cx.unary(Arc::clone(&self.address), path, body.freeze(), call.deadline);
+        self.unary.insert(ticket, call.asker);
+    }
+
     fn call(&mut self, call: Call, cx: &mut Cx<'_>) {
+        if call.request.command().batch_tag().is_none() {
+            return self.call_alone(call, cx);
+        }
         if self.queue.len() >= self.config.max_queued {
             cx.answer(call.asker, Completion::Fault(Fault::Overloaded));
             return;
@@ -360,6 +379,13 @@ impl StoreStream {
         self.queue = kept;
         self.flight.withdraw(gone);
         self.leaving.iter_mut().for_each(|old| old.flight.withdraw(gone));
+        let alone: Vec<TicketId> =
+            self.unary.iter().filter(|call| call.1.is_among(gone)).map(|call| *call.0).collect();
+        for ticket in alone {
+            if let Some(asker) = self.unary.remove(&ticket) {
+                asker.forget();
+            }
+        }
         self.withdrawn.clear();
         self.close_left(cx);
     }
@@ -422,8 +448,11 @@ impl Service for StoreStream {
                 self.forget(cx);
                 self.flush(cx);
             }
-            // A stream asks nobody.
-            Input::Done(..) => {}
+            Input::Done(ticket, completion) => {
+                if let Some(asker) = self.unary.remove(&ticket) {
+                    cx.answer(asker, completion);
+                }
+            }
         }
     }
 }
