@@ -21,13 +21,16 @@ const OPERATION: &str = "list regions";
 /// Regions asked for at a time; the loader may give fewer.
 const AT_A_TIME: u32 = 1024;
 
+/// Regions that follow one another, with their keys.
+type Page = Arc<[(Located, KeyRange)]>;
+
 /// Lists regions. See the module.
 #[derive(Debug)]
 pub struct ListMachine {
     left: KeyRange,
     limit: usize,
     listed: Vec<RegionOverview>,
-    asked: Option<Ticket<Arc<[(Located, KeyRange)]>>>,
+    asked: Option<Ticket<Page>>,
 }
 
 impl ListMachine {

@@ -392,6 +392,7 @@ pub struct Effect {
 /// An effect.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a reader holds one at a time")]
 pub enum EffectKind {
     /// Send a request.
     #[prost(message, tag = "1")]
