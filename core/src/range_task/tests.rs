@@ -318,7 +318,7 @@ fn buckets_are_told_to_all_and_cut_to_the_region() {
     let mut s = Script::given(machine(), known(std::slice::from_ref(&info)));
     let ask = s.expect_ask(&Question::Buckets(RegionId(1)));
     s.answer(ask, buckets(&info, 0, &[]));
-    assert_eq!(s.done().0, Ok(vec![info.range.clone()]), "TiKV keeps none");
+    assert_eq!(s.done().0, Ok(vec![info.range]), "TiKV keeps none");
 }
 
 #[test]
