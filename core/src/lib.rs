@@ -4,7 +4,7 @@
 //! [`client::Client`]. The layers, from the top down:
 //!
 //! * [`client`]: what applications call, and the drivers that connect machines with a runtime;
-//! * operations: `raw`, `snapshot`, `txn`;
+//! * operations: `raw`, `snapshot`, `txn`, [`range_task`] (regions as such);
 //! * building blocks: `region_call` (one request to one region, with its retries), `lock`;
 //! * services and shared state: [`region`], [`store`], [`stream`], [`pd`], [`tso`], [`timers`];
 //! * for who looks on: [`observe`], [`metrics`], [`details`], [`trace`];
@@ -23,6 +23,7 @@ pub mod membuf;
 pub mod metrics;
 pub mod observe;
 pub mod pd;
+pub mod range_task;
 pub mod raw;
 pub mod region;
 pub mod region_call;

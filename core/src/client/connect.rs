@@ -17,8 +17,8 @@ use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, 
 use crate::metrics::OperationMetrics;
 use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
 use crate::region::Directory;
-use crate::region::loader::{LoaderConfig, LoaderEffect, RegionLoader};
-use crate::store::{Registry, RegistryEffect, StoreTable};
+use crate::region::loader::{LoaderCommand, LoaderConfig, LoaderEffect, RegionLoader};
+use crate::store::{Registry, RegistryCommand, RegistryEffect, StoreTable};
 use crate::stream::{StoreStream, StreamCommand};
 use crate::timers::Timers;
 use crate::trace::Tap;
@@ -73,10 +73,13 @@ impl Founder {
 
     fn space(&mut self, name: &'static str, mode: Mode, stores: &Arc<StoreTable>) -> Arc<SpaceState> {
         let stores = Arc::clone(stores);
-        let space = Arc::new(SpaceState { directory: Directory::new(mode), loader: self.mailbox(), stores });
+        let directory = Directory::bounded(mode, self.config.max_regions);
+        let space = Arc::new(SpaceState { directory, loader: self.mailbox(), stores });
         let loader = Arc::clone(&space.loader);
         let mut config = LoaderConfig::new(mode, self.config.region_ttl, self.config.region_ttl_jitter);
         config.redact_keys = self.config.redact_keys;
+        config.preload = self.config.preload_regions;
+        config.refresh_every = self.config.refresh_regions;
         // The task holds the directory only weakly: it ends with the client.
         let directory = Arc::downgrade(&space);
         let report = move |feedback: &Feedback, now| {
@@ -95,6 +98,7 @@ impl Founder {
             }
         };
         self.start(name, RegionLoader::new(config), &loader, report, sweep);
+        loader.tell(LoaderCommand::Begin);
         space
     }
 }
@@ -169,8 +173,11 @@ fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
     let txn = founder.space("transactional regions", Mode::Txn, &known);
     let stores = Arc::new(Stores::default());
     let registry = founder.mailbox();
-    let special = launcher(&mut founder, Arc::clone(&stores), known);
-    founder.start("stores", Registry::default(), &registry, |_, _| {}, special);
+    let special = launcher(&mut founder, &stores, &known, &registry);
+    let service = Registry::new(founder.config.stores.clone());
+    let told = Arc::clone(&known);
+    founder.start("stores", service, &registry, move |feedback, now| told.apply(feedback, now), special);
+    registry.tell(RegistryCommand::Begin);
     let background = founder.mailbox();
     Background::spawn(Arc::clone(&background), Arc::clone(&founder.runtime));
     Inner::new(Parts {
@@ -192,20 +199,23 @@ fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
 /// Carries out what the registry decides about the streams of stores.
 fn launcher(
     founder: &mut Founder,
-    stores: Arc<Stores>,
-    known: Arc<StoreTable>,
+    stores: &Arc<Stores>,
+    known: &Arc<StoreTable>,
+    registry: &Arc<Mailbox<RegistryCommand>>,
 ) -> impl FnMut(RegistryEffect) + Send + 'static {
+    let (stores, known, registry) = (Arc::clone(stores), Arc::clone(known), Arc::downgrade(registry));
     let mut founder = Founder {
         runtime: Arc::clone(&founder.runtime),
         config: founder.config.clone(),
         pd: Arc::clone(&founder.pd),
         seeds: founder.seeds.fork(),
     };
+    let (table, clock) = (Arc::clone(&known), Arc::clone(&founder.runtime));
     let mut launch = move |stores: &Stores, store: StoreId, address| {
         let mailbox: Arc<Mailbox<StreamCommand>> = founder.mailbox();
         let stream = StoreStream::new(address, founder.config.stream.clone());
-        let known = Arc::clone(&known);
-        let report = move |feedback: &Feedback, now| known.apply(feedback, now);
+        let told = Arc::clone(&table);
+        let report = move |feedback: &Feedback, now| told.apply(feedback, now);
         founder.start(format!("store {store}"), stream, &mailbox, report, |never| match never {});
         stores.put(store, &mailbox);
     };
@@ -214,5 +224,15 @@ fn launcher(
         RegistryEffect::Move { store, address } => stores.forward(store, StreamCommand::Move { address }),
         RegistryEffect::Forward { store, command } => stores.forward(store, command),
         RegistryEffect::Remove { store } => stores.remove(store),
+        RegistryEffect::Know { store, meta } => known.know(store, meta),
+        RegistryEffect::Alive { store, liveness } => known.set_liveness(store, liveness),
+        RegistryEffect::SafeTs { store, ts } => known.raise_safe_ts(store, ts),
+        RegistryEffect::Judge { silent } => {
+            for store in known.turn(clock.now(), silent) {
+                if let Some(registry) = registry.upgrade() {
+                    registry.tell(RegistryCommand::AskHealth { store });
+                }
+            }
+        }
     }
 }

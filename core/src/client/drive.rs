@@ -14,6 +14,7 @@ use crate::machine::{
     Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId,
     Withdrawn,
 };
+use crate::pd::{PdCommand, PdQuery};
 use crate::region::loader::LoaderCommand;
 use crate::request::RequestOptions;
 use crate::start::{Ended, Operation, Outcome, Shown};
@@ -293,9 +294,22 @@ fn ask(client: &Inner, space: Space, question: Question, asker: Asker, deadline:
                 Ok(()) | Err(_) => None,
             }
         }
+        Question::Scatter { regions, group } => {
+            ask_pd(client, PdQuery::Scatter { regions, group }, asker, deadline)
+        }
+        Question::Order(region) => ask_pd(client, PdQuery::Order(region), asker, deadline),
+        Question::Buckets(region) => ask_pd(client, PdQuery::Buckets(region), asker, deadline),
     };
     if let Some(asker) = refused {
         refuse(asker);
+    }
+}
+
+/// The asker, if PD's service has too much to do.
+fn ask_pd(client: &Inner, query: PdQuery, asker: Asker, deadline: Instant) -> Option<Asker> {
+    match client.pd.ask(PdCommand::Query { query, asker, deadline }) {
+        Err(PdCommand::Query { asker, .. }) => Some(asker),
+        Ok(()) | Err(_) => None,
     }
 }
 
@@ -312,6 +326,7 @@ fn withdraw(client: &Inner, space: Space, seat: &Arc<Seat>, ticket: TicketId, at
         Destination::Store(store) => client.withdraw(store, who),
         Destination::Timers(at) => client.timers.tell(TimerCommand::Withdraw { at, who }),
         Destination::Tso => client.tso.tell(TsoCommand::Withdraw(who)),
+        Destination::Pd => client.pd.tell(PdCommand::Withdraw(who)),
         Destination::Loader => client.space(space).loader.tell(LoaderCommand::Withdraw(who)),
     }
 }

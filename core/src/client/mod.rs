@@ -17,6 +17,7 @@ mod wire;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub(crate) use background::Left;
@@ -29,9 +30,11 @@ pub use shared::Space;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::range_task::Regions;
 use crate::raw::RawClient;
 use crate::request::RequestOptions;
-use crate::types::ClusterId;
+use crate::store::{RegistryCommand, StoreMeta};
+use crate::types::{ClusterId, Engine, Presence, StoreId, StoreView, Timestamp};
 
 /// A client of one TiKV cluster. Cloning shares it; its tasks end when the last clone and the last call are gone.
 #[derive(Clone, Debug)]
@@ -84,6 +87,12 @@ impl Client {
         RawClient::new(self.clone())
     }
 
+    /// The regions of one key space: to find and list them, to split and scatter them.
+    #[must_use]
+    pub fn regions(&self, space: Space) -> Regions {
+        Regions::new(self.clone(), space)
+    }
+
     /// The cluster's id.
     ///
     /// client-go: `rawkv/rawkv.go: ClusterID`.
@@ -96,6 +105,41 @@ impl Client {
     #[must_use]
     pub fn known_regions(&self) -> usize {
         self.inner.raw.directory.len() + self.inner.txn.directory.len()
+    }
+
+    /// A timestamp at or below which every read sees all data on every replica of the stores of `zone` (their label `zone`),
+    /// or of all stores: a stale read at it needs no leader. `None` until a store has told its own.
+    ///
+    /// The first call has the stores asked from then on, every [`StoreConfig::safe_ts_every`](crate::store::StoreConfig).
+    /// A value is that of the last answers; it need not rise when a store joins.
+    ///
+    /// client-go: `tikv/kv.go: GetMinSafeTS`.
+    #[must_use]
+    pub fn min_safe_ts(&self, zone: Option<&str>) -> Option<Timestamp> {
+        if !self.inner.watches_safe_ts.swap(true, Ordering::Relaxed) {
+            self.inner.registry.tell(RegistryCommand::WatchSafeTs);
+        }
+        self.inner.txn.stores.min_safe_ts(|meta| {
+            let whole = meta.presence == Presence::Serving && meta.engine != Engine::TiFlashCompute;
+            whole && zone.is_none_or(|zone| meta.labels.get("zone") == Some(zone))
+        })
+    }
+
+    /// The stores that the client knows: all that PD lists, soon after the client begins.
+    ///
+    /// client-go: `internal/locate/region_cache.go: GetAllStores, GetStoresByType`.
+    #[must_use]
+    pub fn stores(&self) -> Vec<(StoreId, Arc<StoreMeta>)> {
+        let stores = &self.inner.txn.stores;
+        stores.ids().into_iter().filter_map(|store| stores.meta(store).map(|meta| (store, meta))).collect()
+    }
+
+    /// How a store is, as far as the client knows: whether it answers, and whether it is slow.
+    ///
+    /// client-go: `internal/locate/region_cache.go: GetStore…`, `store_cache.go: IsSlow`.
+    #[must_use]
+    pub fn store(&self, store: StoreId) -> StoreView {
+        self.inner.txn.stores.view(store, self.inner.clock.now())
     }
 
     /// The configuration the client was made with.

@@ -159,6 +159,8 @@ pub(crate) struct Inner {
     pub(crate) background: Arc<Mailbox<BackgroundCommand>>,
     pub(crate) raw: Arc<SpaceState>,
     pub(crate) txn: Arc<SpaceState>,
+    /// The registry was told to ask for safe timestamps.
+    pub(crate) watches_safe_ts: AtomicBool,
     kits: ArrayQueue<Box<Kit>>,
     made: AtomicU64,
 }
@@ -202,6 +204,7 @@ impl Inner {
             background,
             raw,
             txn,
+            watches_safe_ts: AtomicBool::new(false),
             kits: ArrayQueue::new(KITS),
             made: AtomicU64::new(0),
         }

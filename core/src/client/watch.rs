@@ -161,6 +161,7 @@ impl Watched {
                     Question::Region(Place::Id(_)) => Asked::RegionById,
                     Question::Region(_) => Asked::Region,
                     Question::Regions { .. } => Asked::Regions,
+                    Question::Scatter { .. } | Question::Order(_) | Question::Buckets(_) => Asked::Pd,
                 };
                 self.see(client, &Event::Asked(asked));
                 let (ticket, what) = (*ticket, What::Ask(asked));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::metrics::Sink;
 use crate::request::RequestOptions;
+use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
 use crate::trace::Recorder;
 
@@ -125,6 +126,13 @@ pub struct Config {
     pub region_ttl: Duration,
     /// Up to so much is added to `region_ttl`, drawn for each entry.
     pub region_ttl_jitter: Duration,
+    /// Regions of one key space that are remembered at the most: of more, those leave that have not been used for longest. A
+    /// region takes about 400 bytes with its keys. client-go has no bound.
+    pub max_regions: usize,
+    /// Whether all regions are asked for when the client begins, before they are needed. client-go: `EnablePreload`.
+    pub preload_regions: bool,
+    /// How often all regions are asked for again; zero: never, each when it has changed. client-go: `RegionsRefreshInterval`.
+    pub refresh_regions: Duration,
     /// Whether errors show `?` instead of keys.
     pub redact_keys: bool,
     /// Commands that can wait in one service of the client.
@@ -143,6 +151,8 @@ pub struct Config {
     pub connection: crate::client::ConnectOptions,
     /// Bounds of a store's stream.
     pub stream: StreamConfig,
+    /// How often stores are looked at.
+    pub stores: StoreConfig,
     /// The seed of all random numbers; `None`: the runtime's clock gives one.
     pub seed: Option<u64>,
     /// What the requests of all calls carry, and who looks on at them.
@@ -161,6 +171,9 @@ impl Default for Config {
             pd_timeout: Duration::from_secs(3),
             region_ttl: Duration::from_secs(600),
             region_ttl_jitter: Duration::from_secs(60),
+            max_regions: usize::MAX,
+            preload_regions: false,
+            refresh_regions: Duration::ZERO,
             redact_keys: false,
             max_waiting: 1 << 16,
             concurrency: 64,
@@ -170,6 +183,7 @@ impl Default for Config {
             security: Security::Plain,
             connection: crate::client::ConnectOptions::default(),
             stream: StreamConfig::default(),
+            stores: StoreConfig::default(),
             seed: None,
             requests: RequestOptions::new(),
             metrics: None,

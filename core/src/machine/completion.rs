@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::effect::Answer;
 use super::fault::Fault;
 use super::ticket::{Brings, Fired};
+use crate::pd::PdReply;
 use crate::types::{Instant, Located, Timestamp};
 
 /// What completes a ticket.
@@ -45,6 +46,7 @@ macro_rules! brings {
 brings!(Bytes, "a response", Completion::Response(body) => body);
 brings!(Fired, "a timer", Completion::TimerFired(at) => Self { at });
 brings!(Timestamp, "a timestamp", Completion::Answer(Answer::Timestamp(ts)) => ts);
+brings!(PdReply, "PD's answer", Completion::Answer(Answer::Pd(reply)) => reply);
 brings!(Located, "a region", Completion::Answer(Answer::Region(located)) => located);
 brings!(
     std::sync::Arc<[(Located, crate::types::KeyRange)]>,

@@ -15,6 +15,7 @@ use super::report::Feedback;
 use super::scope::Scope;
 use super::ticket::{Brings, Fired, Ticket, TicketId};
 use crate::backoff::{Budget, Decision, Exhausted, Kind};
+use crate::pd::PdReply;
 use crate::request::Request;
 use crate::start::Start;
 use crate::types::{
@@ -165,6 +166,11 @@ impl<'a> Cx<'a> {
     /// Asks for the regions of `range` in order, at most `limit`.
     pub fn load_range(&mut self, range: KeyRange, limit: u32) -> Ticket<Arc<[(Located, KeyRange)]>> {
         self.ask(Question::Regions { range, limit })
+    }
+
+    /// Asks PD: one of the questions that are answered with a [`PdReply`].
+    pub fn ask_pd(&mut self, question: Question) -> Ticket<PdReply> {
+        self.ask(question)
     }
 
     /// Waits until `at`, or until the operation's deadline if that is before.

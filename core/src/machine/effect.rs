@@ -71,6 +71,8 @@ pub enum Destination {
     Tso,
     /// The region loader.
     Loader,
+    /// PD's service.
+    Pd,
 }
 
 /// One attempt of a request: the target, and the part of the context that differs between attempts.
@@ -112,6 +114,17 @@ pub enum Question {
         /// How many at the most.
         limit: u32,
     },
+    /// PD spreads regions over the stores; answered with [`PdReply::Scattered`].
+    Scatter {
+        /// The regions.
+        regions: Vec<RegionId>,
+        /// They are spread among those of this group; empty: among all.
+        group: String,
+    },
+    /// What PD is doing to a region; answered with [`PdReply::Order`].
+    Order(RegionId),
+    /// A region's buckets as PD has them; answered with [`PdReply::Buckets`].
+    Buckets(RegionId),
 }
 
 impl Question {
@@ -119,6 +132,7 @@ impl Question {
         match self {
             Self::Timestamp => Destination::Tso,
             Self::Region(_) | Self::Regions { .. } => Destination::Loader,
+            Self::Scatter { .. } | Self::Order(_) | Self::Buckets(_) => Destination::Pd,
         }
     }
 }
@@ -133,7 +147,7 @@ pub enum Answer {
     Region(Located),
     /// The regions with their ranges; the directory has them now.
     Regions(Arc<[(Located, KeyRange)]>),
-    /// PD's answer to a service's query.
+    /// PD's answer to a query.
     Pd(PdReply),
 }
 

@@ -206,6 +206,8 @@ impl Measured {
                 self.seconds(Metric::TsFutureWait, &[], took);
                 return;
             }
+            // Answered by PD as it is: no region comes into the directory.
+            Asked::Pd => return,
             Asked::Region => "get_region_when_miss",
             Asked::RegionById => "get_region_by_id",
             Asked::Regions => "scan_regions",

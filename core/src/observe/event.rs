@@ -69,6 +69,8 @@ pub enum Asked {
     RegionById,
     /// The regions of a range.
     Regions,
+    /// PD itself: a scatter, what it is doing to a region, a region's buckets.
+    Pd,
 }
 
 /// What happened to an operation.

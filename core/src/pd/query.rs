@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::machine::Address;
-use crate::types::{ClusterId, RegionId, RegionInfo, StoreId};
+use crate::types::{ClusterId, RegionId, RegionInfo, RegionVersion, StoreId};
 
 /// A question to PD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,19 @@ pub enum PdQuery {
     },
     /// A store by its id.
     Store(StoreId),
+    /// All stores but those that are gone for good.
+    Stores,
+    /// Spread regions over the stores.
+    Scatter {
+        /// The regions.
+        regions: Vec<RegionId>,
+        /// They are spread among those of this group; empty: among all.
+        group: String,
+    },
+    /// What PD is doing to a region.
+    Order(RegionId),
+    /// A region's buckets.
+    Buckets(RegionId),
     /// The member that leads: the timestamp stream goes there.
     Leader {
         /// A member that was just found not to lead, or not to answer: the members are asked again.
@@ -49,6 +62,19 @@ pub enum PdReply {
     Regions(Vec<RegionInfo>),
     /// The store; `None` when PD does not know it.
     Store(Option<StoreInfo>),
+    /// The stores.
+    Stores(Vec<StoreInfo>),
+    /// What became of a scattering.
+    Scattered {
+        /// Of how many regions PD has ordered it, percent.
+        percent: u64,
+        /// Of which it has not.
+        failed: Vec<RegionId>,
+    },
+    /// What PD is doing to the region; `None`: nothing.
+    Order(Option<OrderInfo>),
+    /// The region's buckets; `None` when PD does not know the region.
+    Buckets(Option<BucketsInfo>),
     /// The member that leads.
     Leader {
         /// Where it serves, `host:port`.
@@ -66,10 +92,34 @@ pub struct StoreInfo {
     pub id: StoreId,
     /// Where it serves, `host:port`.
     pub address: Address,
+    /// Of TiFlash: where its proxy serves, `host:port`.
+    pub peer_address: Address,
     /// Whether it is there.
     pub state: StoreState,
     /// Labels such as `zone` and `engine`, in PD's order.
     pub labels: Vec<(String, String)>,
+}
+
+/// Something that PD does, or did last, to a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built from the wire's GetOperatorResponse field by field")]
+pub struct OrderInfo {
+    /// What, in PD's words.
+    pub description: Bytes,
+    /// It is not done yet.
+    pub running: bool,
+}
+
+/// A region's buckets as PD describes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built from the wire's Buckets field by field")]
+pub struct BucketsInfo {
+    /// The region as PD has it.
+    pub region: RegionVersion,
+    /// Their version; 0: the region has none.
+    pub version: u64,
+    /// Their bounds, in PD's form.
+    pub keys: Vec<Bytes>,
 }
 
 /// Whether a store is there.

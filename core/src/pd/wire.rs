@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::classify::{Failure, of_header};
 use super::endpoint::pick;
-use super::query::{PdQuery, PdReply, StoreInfo, StoreState};
+use super::query::{BucketsInfo, OrderInfo, PdQuery, PdReply, StoreInfo, StoreState};
 use crate::error::ServiceError;
 use crate::machine::Address;
 use crate::types::{
@@ -72,6 +72,24 @@ pub(super) fn encode(query: &PdQuery, cluster: ClusterId, old: bool) -> Option<(
             let request = pdpb::GetStoreRequest { header, store_id: id.0 };
             (methods::GET_STORE, request.encode_to_vec())
         }
+        PdQuery::Stores => {
+            let request = pdpb::GetAllStoresRequest { header, exclude_tombstone_stores: true };
+            (methods::GET_ALL_STORES, request.encode_to_vec())
+        }
+        PdQuery::Scatter { regions, group } => {
+            let regions_id = regions.iter().map(|region| region.0).collect();
+            let group = group.clone();
+            let request = pdpb::ScatterRegionRequest { header, regions_id, group, ..Default::default() };
+            (methods::SCATTER_REGION, request.encode_to_vec())
+        }
+        PdQuery::Order(region) => {
+            let request = pdpb::GetOperatorRequest { header, region_id: region.0 };
+            (methods::GET_OPERATOR, request.encode_to_vec())
+        }
+        PdQuery::Buckets(region) => {
+            let request = pdpb::GetRegionByIdRequest { header, region_id: region.0, need_buckets: true };
+            (methods::GET_REGION_BY_ID, request.encode_to_vec())
+        }
         PdQuery::Leader { .. } => return None,
     };
     Some((path, body.into()))
@@ -123,6 +141,37 @@ pub(super) fn decode(
                 ));
             }
             Ok(PdReply::Store(Some(store_info(store))))
+        }
+        PdQuery::Stores => {
+            let answer: pdpb::GetAllStoresResponse = message(from, body)?;
+            check(answer.header.as_ref())?;
+            Ok(PdReply::Stores(answer.stores.into_iter().map(store_info).collect()))
+        }
+        PdQuery::Scatter { .. } => {
+            let answer: pdpb::ScatterRegionResponse = message(from, body)?;
+            check(answer.header.as_ref())?;
+            let failed = answer.failed_regions_id.into_iter().map(RegionId).collect();
+            Ok(PdReply::Scattered { percent: answer.finished_percentage, failed })
+        }
+        PdQuery::Order(_) => {
+            let answer: pdpb::GetOperatorResponse = message(from, body)?;
+            // It has nothing to do with the region, or has forgotten.
+            if is_missing_region(answer.header.as_ref()) {
+                return Ok(PdReply::Order(None));
+            }
+            check(answer.header.as_ref())?;
+            let running = answer.status() == pdpb::OperatorStatus::Running;
+            Ok(PdReply::Order(Some(OrderInfo { description: answer.desc, running })))
+        }
+        PdQuery::Buckets(_) => {
+            let answer: pdpb::GetRegionResponse = message(from, body)?;
+            if is_missing_region(answer.header.as_ref()) {
+                return Ok(PdReply::Buckets(None));
+            }
+            check(answer.header.as_ref())?;
+            let described = answer.region.and_then(|region| describe(&region, None, &[]));
+            let (version, keys) = answer.buckets.map(|told| (told.version, told.keys)).unwrap_or_default();
+            Ok(PdReply::Buckets(described.map(|info| BucketsInfo { region: info.version, version, keys })))
         }
         // No member is asked this.
         PdQuery::Leader { .. } => Err(corrupt(from, &"an answer to no question")),
@@ -252,6 +301,7 @@ fn store_info(store: metapb::Store) -> StoreInfo {
     StoreInfo {
         id: StoreId(store.id),
         address: store.address.into(),
+        peer_address: store.peer_address.into(),
         state,
         labels: store.labels.into_iter().map(|label| (label.key, label.value)).collect(),
     }

@@ -53,13 +53,24 @@ pub struct Directory {
     table: ArcSwap<Table>,
     /// Held from reading the table to swapping the changed copy in.
     writer: Mutex<()>,
+    /// Regions at the most.
+    most: usize,
 }
 
 impl Directory {
     /// A directory of no regions, for keys that have the form `mode` outside this client.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, table: ArcSwap::default(), writer: Mutex::new(()) }
+        Self::bounded(mode, usize::MAX)
+    }
+
+    /// A directory that keeps at most `most` regions: of more, those leave that have not been used for longest.
+    ///
+    /// When a region was used is known to a 64th of its life. As many leave at a time that the next ones find room: one in
+    /// sixteen. client-go has no bound.
+    #[must_use]
+    pub fn bounded(mode: Mode, most: usize) -> Self {
+        Self { mode, table: ArcSwap::default(), writer: Mutex::new(()), most: most.max(1) }
     }
 
     /// The form of its keys at PD and in region errors.
@@ -173,7 +184,9 @@ impl Directory {
     /// client-go: `internal/locate/region_cache.go: insertRegionToCache`.
     pub fn insert(&self, found: impl Into<Found>, now: Instant, expires: Instant) -> Inserted {
         let mut change = self.change();
-        change.insert(found.into(), now, expires)
+        let inserted = change.insert(found.into(), now, expires);
+        change.make_room();
+        inserted
     }
 
     /// Puts many regions in with one change of the table; `expires` is asked for each.
@@ -188,7 +201,9 @@ impl Directory {
             let expires = expires(found.info.version);
             change.insert(found, now, expires)
         };
-        found.into_iter().map(insert).collect()
+        let inserted = found.into_iter().map(insert).collect();
+        change.make_room();
+        inserted
     }
 
     /// Takes in what an operation learned.
@@ -292,6 +307,20 @@ impl Change<'_> {
             self.changed = true;
         }
         inserted
+    }
+
+    /// Takes the regions out that have not been used for longest, if there are too many.
+    fn make_room(&mut self) {
+        let (most, len) = (self.directory.most, self.table.len());
+        if len <= most {
+            return;
+        }
+        let leave = len - (most - most / 16).max(1);
+        let mut entries: Vec<_> = self.table.onward(b"").map(Arc::clone).collect();
+        entries.select_nth_unstable_by_key(leave - 1, |entry| (entry.used(), *entry.id()));
+        for entry in entries.iter().take(leave) {
+            self.remove(entry);
+        }
     }
 
     fn remove(&mut self, entry: &Entry) {

@@ -204,7 +204,7 @@ impl Entry {
 
     /// Whether the entry may be used at `now`; if so, this counts as an access.
     ///
-    /// The expiry moves once a sixteenth of the life is used up: of many accesses one writes.
+    /// The expiry moves once a 64th of the life is used up: of many accesses one writes.
     ///
     /// client-go: `internal/locate/region_cache.go: checkRegionCacheTTL`.
     pub fn is_usable(&self, now: Instant) -> bool {
@@ -215,7 +215,7 @@ impl Entry {
         if now.0 > expires {
             return false;
         }
-        if expires - now.0 < self.life - self.life / 16 && !self.frozen.load(Ordering::Relaxed) {
+        if expires - now.0 < self.life - self.life / 64 && !self.frozen.load(Ordering::Relaxed) {
             // Another access may have moved it: it then moved it to about the same instant.
             self.expires.store(now.0.saturating_add(self.life), Ordering::Relaxed);
         }
@@ -225,6 +225,14 @@ impl Entry {
     /// Whether the entry may still be used at `now`; counts as no access.
     pub(super) fn is_alive(&self, now: Instant) -> bool {
         self.stale().is_none() && now.0 <= self.expires.load(Ordering::Relaxed)
+    }
+
+    /// When it was last used, or put in, about; a stale one counts as never used.
+    pub(super) fn used(&self) -> u64 {
+        match self.stale() {
+            Some(_) => 0,
+            None => self.expires.load(Ordering::Relaxed).saturating_sub(self.life),
+        }
     }
 
     /// Marks the entry; the first reason stays. Whether this was the first.

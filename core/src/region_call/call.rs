@@ -165,6 +165,13 @@ impl RegionCall {
         }
     }
 
+    /// Says in which form the region errors have their keys, of a command that is of no key space.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
     /// Goes on with the pauses of a call before it, whose region changed: they grow, they do not begin anew.
     #[must_use]
     pub fn resume(mut self, attempts: Attempts) -> Self {

@@ -21,5 +21,6 @@ mod tests;
 
 pub use call::{RegionCall, Reply, Route, Unanswered};
 pub use find::FindRegion;
+pub(crate) use region_error::info as region_info;
 pub(crate) use region_error::name as region_error_name;
 pub use spread::{Cut, Keyed};

@@ -105,7 +105,7 @@ pub(super) fn read(error: &errorpb::Error, mode: Mode) -> RegionError {
 }
 
 /// A region as the client keeps it; `None` for one without version, or between whose bounds no key of this key space lies.
-fn info(region: &metapb::Region, mode: Mode) -> Option<RegionInfo> {
+pub(crate) fn info(region: &metapb::Region, mode: Mode) -> Option<RegionInfo> {
     let epoch = region.region_epoch.as_ref()?;
     let range = mode.ceil_range(&region.start_key, &region.end_key)?;
     Some(RegionInfo {

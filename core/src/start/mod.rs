@@ -1,12 +1,13 @@
 //! `Start`: every operation of the client as data, so that it can be spawned, traced and built again.
 //!
 //! [`Start`] has a variant an operation. A call makes the machine of its arguments, and with a recorder the data: `Operation` is
-//! what it does that with. `raw` and `txn` have the arguments of what applications call, each with the one place where its
+//! what it does that with. `raw`, `txn` and `regions` have the arguments of what applications call, each with the one place where its
 //! machine is built; a `Start` reaches all of these, and the operations of the background, for who has only the data: the background
 //! set and a trace's replay. [`outcome`] says what an operation came to, as a text.
 
 pub mod outcome;
 mod raw;
+mod regions;
 mod txn;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::task::Poll;
 
 pub use outcome::{Ended, Outcome, Shown, Text};
 pub use raw::{RawBatchDelete, RawBatchGet, RawBatchPut, RawDelete, RawDeleteRange, RawGet, RawPut, RawScan};
+pub use regions::{FindRegion, ListRegions, RegionBuckets, RegionOrder, ScatterRegions, SplitRegions};
 pub use txn::{BatchGet, Commit, Get, Page, Pause, Purpose, Scan, Timestamp};
 
 use crate::lock::{CleanLocks, Cleaning};
@@ -74,6 +76,18 @@ pub enum Start {
     Commit(Commit),
     /// Wait before a transaction is run again.
     Pause(Pause),
+    /// Find one region.
+    FindRegion(FindRegion),
+    /// List the regions of a range.
+    ListRegions(ListRegions),
+    /// Find the buckets of a region.
+    RegionBuckets(RegionBuckets),
+    /// Split regions.
+    SplitRegions(SplitRegions),
+    /// Scatter regions.
+    ScatterRegions(ScatterRegions),
+    /// See whether a region is being scattered.
+    RegionOrder(RegionOrder),
     /// Commit the other keys of a transaction whose primary is committed.
     CommitSecondaries {
         /// The transaction.
@@ -128,6 +142,12 @@ impl Start {
             Self::Timestamp(timestamp) => timestamp.purpose.name(),
             Self::Commit(_) => "commit",
             Self::Pause(_) => "pause",
+            Self::FindRegion(_) => "locate region",
+            Self::ListRegions(_) => "list regions",
+            Self::RegionBuckets(_) => "buckets",
+            Self::SplitRegions(_) => "split regions",
+            Self::ScatterRegions(_) => "scatter regions",
+            Self::RegionOrder(_) => "wait for a scattered region",
             Self::CommitSecondaries { .. } => "commit secondaries",
             Self::FinishCommit { .. } => "finish commit",
             Self::RollBack { .. } => "roll back",
@@ -157,6 +177,12 @@ impl Operation for Start {
             Self::Timestamp(operation) => AnyMachine::new(operation.machine(settings)),
             Self::Commit(operation) => AnyMachine::new(operation.machine(settings)),
             Self::Pause(operation) => AnyMachine::new(operation.machine(settings)),
+            Self::FindRegion(operation) => AnyMachine::new(operation.machine(settings)),
+            Self::ListRegions(operation) => AnyMachine::new(operation.machine(settings)),
+            Self::RegionBuckets(operation) => AnyMachine::new(operation.machine(settings)),
+            Self::SplitRegions(operation) => AnyMachine::new(operation.machine(settings)),
+            Self::ScatterRegions(operation) => AnyMachine::new(operation.machine(settings)),
+            Self::RegionOrder(operation) => AnyMachine::new(operation.machine(settings)),
             Self::CommitSecondaries { start_ts, commit_ts, primary, keys } => {
                 AnyMachine::new(CommitSecondaries::new(start_ts, commit_ts, primary, keys, concurrency))
             }

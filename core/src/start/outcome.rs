@@ -5,9 +5,10 @@ use std::fmt::{self, Debug, Write};
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind};
+use crate::range_task::{RegionOverview, Scattering, Split};
 use crate::snapshot::page::Page;
 use crate::txn::CommitInfo;
-use crate::types::{KvPair, Timestamp};
+use crate::types::{KeyRange, KvPair, RegionId, Timestamp};
 
 /// Bytes of a text that are kept; the rest counts by its hash.
 const KEPT: usize = 4 << 10;
@@ -150,13 +151,14 @@ macro_rules! without_values {
     ($($type:ty),*) => {$(
         impl Shown for $type {
             fn zeroed(&self) -> Self {
-                *self
+                #[allow(clippy::clone_on_copy, reason = "some of them are")]
+                self.clone()
             }
         }
     )*};
 }
 
-without_values!((), Timestamp, CommitInfo);
+without_values!((), Timestamp, CommitInfo, RegionOverview, Split, Scattering, KeyRange, RegionId);
 
 #[cfg(test)]
 mod tests {

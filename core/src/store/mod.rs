@@ -1,8 +1,15 @@
-//! Stores: which there are, and where each serves.
+//! Stores: which there are, where each serves, and how each is.
 //!
-//! [`registry`] is the service that finds a store's address at PD, has its stream started, and looks again when the store
-//! cannot be reached. [`table`] is what all operations read of stores, without a lock; [`score`] says who is slow.
+//! [`registry`] is the service that lists stores and finds a store's address at PD, has its stream started, probes a store
+//! that cannot be reached and looks for it again; `command` is what it is told and wants done, [`config`] its rhythms,
+//! `probe` what it asks stores themselves. [`table`] is what all operations read of stores, without a lock; [`score`] says who
+//! is slow.
+//!
+//! client-go: `internal/locate/store_cache.go`, `slow_score.go`; `tikv/kv.go` (safe timestamps).
 
+mod command;
+pub mod config;
+mod probe;
 #[cfg(test)]
 mod random_tests;
 pub mod registry;
@@ -11,5 +18,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use registry::{Registry, RegistryCommand, RegistryEffect, RegistryTimer};
+pub use command::{RegistryCommand, RegistryEffect, RegistryTimer};
+pub use config::StoreConfig;
+pub use registry::Registry;
 pub use table::{StoreMeta, StoreTable};

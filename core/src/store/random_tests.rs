@@ -7,12 +7,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::machine::{Answer, Attempt, Completion, Fault, Input, Interrupt};
+use crate::machine::{Answer, Attempt, Completion, Fault, Input, Interrupt, TicketId};
 use crate::pd::tests::world::World;
 use crate::pd::{PdQuery, PdReply, StoreInfo, StoreState};
 use crate::request::{Profile, Request};
 use crate::stream::StreamCommand;
-use crate::types::{Instant, Located, PeerId, RegionId, RegionVersion, StoreId};
+use crate::types::{Instant, Liveness, Located, PeerId, Presence, RegionId, RegionVersion, StoreId};
 use tikv_proto::kvrpcpb as pb;
 
 #[derive(Clone, Debug)]
@@ -30,6 +30,11 @@ enum Step {
         which: usize,
         how: u8,
     },
+    /// A store answers a probe with a status; 0: it does not.
+    Probe {
+        which: usize,
+        how: u8,
+    },
     Pass {
         ms: u64,
     },
@@ -41,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Withdraw),
         2 => (1..4_u64).prop_map(|store| Step::Check { store }),
         4 => (any::<usize>(), 0..8_u8).prop_map(|(which, how)| Step::Answer { which, how }),
+        2 => (any::<usize>(), 0..5_u8).prop_map(|(which, how)| Step::Probe { which, how }),
         2 => (0..3000_u64).prop_map(|ms| Step::Pass { ms }),
     ]
 }
@@ -53,6 +59,8 @@ struct Play {
     /// Where each store's stream goes.
     streams: BTreeMap<StoreId, Arc<str>>,
     gone: BTreeSet<StoreId>,
+    /// What the last probe of a store found, if that it is not reachable.
+    dead: BTreeMap<StoreId, Liveness>,
     /// Calls that were handed on.
     forwarded: Vec<StreamCommand>,
 }
@@ -65,6 +73,7 @@ impl Play {
             open: BTreeMap::new(),
             streams: BTreeMap::new(),
             gone: BTreeSet::new(),
+            dead: BTreeMap::new(),
             forwarded: Vec::new(),
         }
     }
@@ -96,6 +105,7 @@ impl Play {
                 self.world.turn(Input::Command(RegistryCommand::Check { store: StoreId(store) }));
             }
             Step::Answer { which, how } => self.answer(which, how),
+            Step::Probe { which, how } => self.probe(which, how),
             Step::Pass { ms } => self.world.pass(Duration::from_millis(ms)),
         }
     }
@@ -105,9 +115,14 @@ impl Play {
             return;
         }
         let (ticket, query, _) = self.world.queries.remove(which % self.world.queries.len());
-        let PdQuery::Store(id) = query else { panic!("{query:?}") };
+        let id = match query {
+            PdQuery::Store(id) => id,
+            PdQuery::Stores => return self.list(ticket, how),
+            other => panic!("{other:?}"),
+        };
         let store = |address: &str, state| {
-            let info = StoreInfo { id, address: address.into(), state, labels: Vec::new() };
+            let info =
+                StoreInfo { id, address: address.into(), peer_address: "".into(), state, labels: Vec::new() };
             Completion::Answer(Answer::Pd(PdReply::Store(Some(info))))
         };
         let completion = match how {
@@ -118,6 +133,36 @@ impl Play {
             address => store(&format!("{id}-{address}:1"), StoreState::Offline),
         };
         self.world.done(ticket, completion);
+    }
+
+    /// PD lists stores; how: 0 not at all, else those whose bit is set.
+    fn list(&mut self, ticket: TicketId, how: u8) {
+        let listed = |id: &u64| how & (1 << (id - 1)) != 0 && !self.gone.contains(&StoreId(*id));
+        let info = |id| StoreInfo {
+            id: StoreId(id),
+            address: format!("{id}-{how}:1").into(),
+            peer_address: "".into(),
+            state: StoreState::Up,
+            labels: Vec::new(),
+        };
+        let completion = match how {
+            0 => Completion::Fault(Fault::Interrupted(Interrupt::Closed)),
+            _ => Completion::Answer(Answer::Pd(PdReply::Stores((1..4).filter(listed).map(info).collect()))),
+        };
+        self.world.done(ticket, completion);
+    }
+
+    /// A store answers a probe, or does not.
+    fn probe(&mut self, which: usize, how: u8) {
+        if self.world.calls.is_empty() {
+            return;
+        }
+        let call = self.world.calls.remove(which % self.world.calls.len());
+        let completion = match how {
+            0 => Completion::Fault(Fault::Interrupted(Interrupt::Closed)),
+            status => Completion::Response(vec![0x08, status].into()),
+        };
+        self.world.done(call.ticket, completion);
     }
 
     /// Takes in what the registry wanted done, and what it answered.
@@ -134,7 +179,7 @@ impl Play {
                     prop_assert!(before.is_some_and(|before| before != address), "moved to where it was");
                 }
                 RegistryEffect::Remove { store } => {
-                    prop_assert!(self.streams.remove(&store).is_some());
+                    self.streams.remove(&store);
                     self.gone.insert(store);
                 }
                 RegistryEffect::Forward { store, command } => {
@@ -147,6 +192,14 @@ impl Play {
                     }
                     self.forwarded.push(command);
                 }
+                RegistryEffect::Know { store, meta } => {
+                    prop_assert_eq!(self.gone.contains(&store), meta.presence == Presence::Removed);
+                }
+                RegistryEffect::Alive { store, liveness } => {
+                    let before = self.dead.insert(store, liveness).unwrap_or_default();
+                    prop_assert!(before != liveness, "told what was known");
+                }
+                RegistryEffect::SafeTs { .. } | RegistryEffect::Judge { .. } => {}
             }
         }
         for (n, completion) in self.world.answers() {
@@ -166,9 +219,12 @@ impl Play {
 proptest! {
     #[test]
     fn every_call_is_handed_on_or_answered_once(
-        steps in proptest::collection::vec(step(), 0..80), seed: u64,
+        steps in proptest::collection::vec(step(), 0..80), seed: u64, lists: bool,
     ) {
         let mut play = Play::new(seed);
+        if lists {
+            play.world.turn(Input::Command(RegistryCommand::Begin));
+        }
         for step in steps {
             play.take(step);
             play.check()?;

@@ -21,6 +21,8 @@ pub struct StoreMeta {
     pub presence: Presence,
     /// Where it serves, `host:port`.
     pub address: Address,
+    /// Of TiFlash: where its proxy serves.
+    pub peer_address: Address,
     /// Its labels.
     pub labels: Labels,
     /// What it is, by its labels.
@@ -163,6 +165,20 @@ impl StoreTable {
         self.with(store, |record| record.safe_ts.fetch_max(ts.0, Ordering::Relaxed));
     }
 
+    /// The smallest safe timestamp of the stores that `belongs` takes: every read at it or below sees all data on their
+    /// replicas. `None` when none of them has told one.
+    ///
+    /// A store that has told none is left out as long as another has. Computed when asked: client-go keeps the value of the
+    /// round before.
+    ///
+    /// client-go: `tikv/kv.go: updateMinSafeTS, GetMinSafeTS`.
+    pub fn min_safe_ts(&self, belongs: impl Fn(&StoreMeta) -> bool) -> Option<Timestamp> {
+        let table = self.table.load();
+        let counts = |record: &&Arc<Record>| record.meta.load().as_ref().is_some_and(|meta| belongs(meta));
+        let told = table.iter().map(|entry| &entry.1).filter(counts);
+        told.map(|record| record.safe_ts.load(Ordering::Relaxed)).filter(|ts| *ts != 0).min().map(Timestamp)
+    }
+
     /// Judges the times of the last interval; the stores that are to be asked how they are.
     ///
     /// client-go: `internal/locate/store_cache.go: tick` (each 15 s).
@@ -185,7 +201,14 @@ mod tests {
 
     fn meta(address: &str, labels: &[(&str, &str)]) -> StoreMeta {
         let labels = Labels::new(labels.iter().copied());
-        StoreMeta { presence: Presence::Serving, address: address.into(), engine: labels.engine(), labels }
+        let address: Address = address.into();
+        StoreMeta {
+            presence: Presence::Serving,
+            peer_address: Arc::clone(&address),
+            address,
+            engine: labels.engine(),
+            labels,
+        }
     }
 
     fn table() -> StoreTable {
@@ -253,6 +276,35 @@ mod tests {
             table.raise_safe_ts(StoreId(1), Timestamp(ts));
         }
         assert_eq!(table.view(StoreId(1), NOW).safe_ts, Timestamp(9));
+    }
+
+    // client-go: tikv/kv_test.go: TestMinSafeTsFromStores, TestMinSafeTsFromStoresWithAllZeros, WithSomeZeros.
+    #[test]
+    fn the_smallest_safe_timestamp_is_of_the_stores_that_told_one() {
+        let table = table();
+        table.know(StoreId(4), meta("s:4", &[("zone", "z2")]));
+        let zone = |zone: &'static str| table.min_safe_ts(move |meta| meta.labels.get("zone") == Some(zone));
+        let all = || table.min_safe_ts(|_| true);
+        assert_eq!((all(), zone("z1"), zone("z3")), (None, None, None));
+        table.raise_safe_ts(StoreId(1), Timestamp(80));
+        assert_eq!((all(), zone("z2")), (Some(Timestamp(80)), None));
+        table.raise_safe_ts(StoreId(4), Timestamp(50));
+        table.raise_safe_ts(StoreId(2), Timestamp(100));
+        assert_eq!(
+            (all(), zone("z1"), zone("z2")),
+            (Some(Timestamp(50)), Some(Timestamp(80)), Some(Timestamp(50)))
+        );
+    }
+
+    // routing.md 6.4 [Q]: client-go computes it before the answers of a round have come.
+    #[test]
+    fn fixes_the_smallest_safe_timestamp_is_of_this_round() {
+        let table = table();
+        for (ts, id) in [(10, 1), (20, 2), (30, 3)] {
+            table.raise_safe_ts(StoreId(id), Timestamp(ts));
+        }
+        table.raise_safe_ts(StoreId(1), Timestamp(40));
+        assert_eq!(table.min_safe_ts(|_| true), Some(Timestamp(20)));
     }
 
     #[test]

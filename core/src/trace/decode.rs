@@ -10,6 +10,7 @@ use super::format as f;
 use crate::backoff::{Allowance, Budget, Tuning};
 use crate::error::ServiceError;
 use crate::machine::{Answer, Completion, Fault, Interrupt, TransportClass, TransportFault};
+use crate::pd::{BucketsInfo, OrderInfo, PdReply};
 use crate::types::{
     ClusterId, Engine, Instant, Key, KeyRange, Labels, Liveness, Located, Peer, PeerId, PeerRole, Presence,
     RegionId, RegionVersion, Replicas, StoreId, StoreView, Timestamp,
@@ -109,9 +110,26 @@ pub(super) fn completion(completion: &f::Completion) -> Result<Completion, Unrea
             };
             Completion::Answer(Answer::Regions(regions.regions.iter().map(spanned).collect()))
         }
+        f::Completion::Pd(told) => Completion::Answer(Answer::Pd(pd_reply(told)?)),
         f::Completion::Fault(what) => Completion::Fault(fault(what)?),
         f::Completion::Withheld(_) => return Err(Unreadable("a response that was not recorded")),
         f::Completion::Other(_) => return Err(Unreadable("an answer of a kind that is not known")),
+    })
+}
+
+fn pd_reply(told: &f::PdTold) -> Result<PdReply, Unreadable> {
+    let regions = || told.regions.iter().copied().map(RegionId).collect();
+    Ok(match f::PdKind::try_from(told.kind) {
+        Ok(f::PdKind::Scatter) => PdReply::Scattered { percent: told.percent, failed: regions() },
+        Ok(f::PdKind::Order) => PdReply::Order(
+            told.found.then(|| OrderInfo { description: told.description.clone(), running: told.running }),
+        ),
+        Ok(f::PdKind::Buckets) => PdReply::Buckets(told.found.then(|| BucketsInfo {
+            region: region(told.region),
+            version: told.version,
+            keys: told.keys.clone(),
+        })),
+        Ok(f::PdKind::Unknown) | Err(_) => return Err(Unreadable("an answer of PD that is not known")),
     })
 }
 

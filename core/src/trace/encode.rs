@@ -10,8 +10,9 @@ use crate::machine::{
     Answer, Completion, Effect, Fault, Feedback, Interrupt, Place, Question, TransportClass, TransportFault,
     Why,
 };
+use crate::pd::PdReply;
 use crate::types::{
-    Engine, Instant, KeyRange, Labels, Liveness, Located, Peer, PeerRole, Presence, RegionInfo,
+    Engine, Instant, KeyRange, Labels, Liveness, Located, Peer, PeerRole, Presence, RegionId, RegionInfo,
     RegionVersion, Replicas, StoreId, StoreView,
 };
 
@@ -124,7 +125,7 @@ pub(super) fn feedback(feedback: &Feedback) -> f::Feedback {
     f::Feedback { feedback: Some(kind) }
 }
 
-fn place(place: &Place) -> f::Place {
+pub(super) fn place(place: &Place) -> f::Place {
     let kind = match place {
         Place::Holding(key) => f::PlaceKind::Holding(key.0.clone()),
         Place::Below(key) => f::PlaceKind::Below(key.0.clone()),
@@ -179,9 +180,52 @@ fn ask(
         Question::Timestamp => (f::Question::Timestamp(true), Kind::Timestamp, 0),
         Question::Region(at) => (f::Question::Region(place(at)), Kind::Region, 0),
         Question::Regions { range: of, limit } => (f::Question::Regions(range(of)), Kind::Regions, *limit),
+        Question::Scatter { .. } | Question::Order(_) | Question::Buckets(_) => {
+            (f::Question::Pd(pd_ask(question)), Kind::Pd, 0)
+        }
     };
     let ticket = tickets.issue(ticket, kind);
     f::EffectKind::Ask(f::Ask { ticket, deadline_ns: deadline.0, question: Some(question), limit })
+}
+
+fn pd_ask(question: &Question) -> f::PdAsk {
+    let of = |kind: f::PdKind| f::PdAsk { kind: kind.into(), ..f::PdAsk::default() };
+    match question {
+        Question::Scatter { regions, group } => {
+            let regions = regions.iter().map(|region| region.0).collect();
+            f::PdAsk { regions, group: group.clone(), ..of(f::PdKind::Scatter) }
+        }
+        Question::Order(region) => f::PdAsk { regions: vec![region.0], ..of(f::PdKind::Order) },
+        Question::Buckets(region) => f::PdAsk { regions: vec![region.0], ..of(f::PdKind::Buckets) },
+        // Of other services.
+        Question::Timestamp | Question::Region(_) | Question::Regions { .. } => of(f::PdKind::Unknown),
+    }
+}
+
+fn pd_told(reply: &PdReply) -> f::Completion {
+    let of = |kind: f::PdKind| f::PdTold { kind: kind.into(), ..f::PdTold::default() };
+    let ids = |regions: &[RegionId]| regions.iter().map(|region| region.0).collect();
+    f::Completion::Pd(match reply {
+        PdReply::Scattered { percent, failed } => {
+            f::PdTold { percent: *percent, regions: ids(failed), ..of(f::PdKind::Scatter) }
+        }
+        PdReply::Order(None) => of(f::PdKind::Order),
+        PdReply::Order(Some(order)) => f::PdTold {
+            found: true,
+            description: order.description.clone(),
+            running: order.running,
+            ..of(f::PdKind::Order)
+        },
+        PdReply::Buckets(None) => of(f::PdKind::Buckets),
+        PdReply::Buckets(Some(told)) => f::PdTold {
+            found: true,
+            region: Some(region(told.region)),
+            version: told.version,
+            keys: told.keys.clone(),
+            ..of(f::PdKind::Buckets)
+        },
+        other => return f::Completion::Other(format!("{other:?}")),
+    })
 }
 
 pub(super) fn completion(completion: &Completion) -> f::Completion {
@@ -197,7 +241,7 @@ pub(super) fn completion(completion: &Completion) -> f::Completion {
             };
             f::Completion::Regions(f::Regions { regions: regions.iter().map(spanned).collect() })
         }
-        Completion::Answer(other @ Answer::Pd(_)) => f::Completion::Other(format!("{other:?}")),
+        Completion::Answer(Answer::Pd(reply)) => pd_told(reply),
         Completion::Fault(what) => f::Completion::Fault(fault(what)),
     }
 }

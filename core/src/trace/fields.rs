@@ -87,6 +87,7 @@ messages! {
     LOCKS_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&KEY_ERROR), 3 => In(&LOCK_INFO), 4 => Plain, 5 => Plain }
     RESOLVE_REQUEST { 4 => Plain, 5 => Key }
     ROLLBACK_REQUEST { 4 => Key }
+    SPLIT_RESPONSE { 1 => In(&REGION_ERROR), 4 => In(&REGION), 100 => In(&KEY_ERROR) }
     STATUS_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&KEY_ERROR), 6 => In(&LOCK_INFO), 7 => Plain }
     HEARTBEAT_RESPONSE { 1 => In(&REGION_ERROR), 2 => In(&KEY_ERROR), 4 => Plain }
 
@@ -111,7 +112,7 @@ fn request_fields(command: Command) -> &'static Message {
         Command::Prewrite => &PREWRITE_REQUEST,
         Command::Commit => &COMMIT_REQUEST,
         Command::BatchGet | Command::CheckSecondaryLocks => &KEYS_AT_2_REQUEST,
-        Command::BatchRollback => &KEYS_AT_3_REQUEST,
+        Command::BatchRollback | Command::SplitRegion => &KEYS_AT_3_REQUEST,
         Command::ScanLock => &SCAN_LOCK_REQUEST,
         Command::ResolveLock => &RESOLVE_REQUEST,
         Command::RawGet | Command::RawBatchGet | Command::RawBatchDelete => &RAW_KEYS_REQUEST,
@@ -137,6 +138,7 @@ fn response_fields(command: Command) -> &'static Message {
         Command::Commit => &COMMIT_RESPONSE,
         Command::BatchRollback | Command::ResolveLock => &ERROR_RESPONSE,
         Command::ScanLock | Command::CheckSecondaryLocks => &LOCKS_RESPONSE,
+        Command::SplitRegion => &SPLIT_RESPONSE,
         Command::CheckTxnStatus => &STATUS_RESPONSE,
         Command::TxnHeartBeat => &HEARTBEAT_RESPONSE,
         Command::RawGet => &RAW_GET_RESPONSE,

@@ -69,7 +69,7 @@
 //!           5 id, 6 address, 7 path, 8 bytes, 9 Fault
 //!
 //! Completed 1 ticket, oneof: 2 response (bytes), 3 fired (ns), 4 timestamp, 5 Located, 6 Regions, 7 Fault,
-//!           8 withheld (bytes of a response that is no message), 9 other (text)
+//!           8 withheld (bytes of a response that is no message), 9 other (text), 10 PdTold
 //! Fault     oneof: 1 Transport, 2 late (Transport), 3 interrupted (as above), 4 overloaded (bool), 5 ServiceError
 //! Transport 1 class (1 unreachable, 2 lost, 3 timed out, 4 rejected), 2 gRPC status, 3 detail
 //! ServiceError 1 kind (1 bad address, 2 no address, 3 PD unreachable, 4 other cluster, 5 PD's error, 6 no region, 7 no peer,
@@ -81,7 +81,10 @@
 //! Effect    oneof: 1 Call, 2 Ask, 3 Timer, 4 spawn (Start), 5 report (Feedback), 6 cancel (ticket)
 //! Call      1 ticket, 2 Located, 3 retry, 4 max_execution_ms, 5 deadline_ns, 6 command (field number in
 //!           tikvpb.BatchCommandsRequest.Request), 7 body (the command's message), 8 profile (kvrpcpb.Context)
-//! Ask       1 ticket, 2 deadline_ns, oneof: 3 timestamp (bool), 4 Place, 5 Range; 6 limit
+//! Ask       1 ticket, 2 deadline_ns, oneof: 3 timestamp (bool), 4 Place, 5 Range, 7 PdAsk; 6 limit
+//! PdAsk     1 kind (1 scatter, 2 order, 3 buckets), 2 repeated regions, 3 group
+//! PdTold    1 kind (as before), 2 percent, 3 repeated regions, 4 found, 5 description, 6 running, 7 Region, 8 version,
+//!           9 repeated keys (in PD's form)
 //! Timer     1 ticket, 2 at_ns, 3 why (1 pause, 2 a lock's time to live, 3 heartbeat), 4 name
 //! Feedback  oneof: 1 leader is (1 Region, 2 peer, 3 store), 2 stale (1 Region, 2 why), 3 replaced (1 old Region,
 //!           2 repeated RegionInfo), 4 loaded (1 repeated RegionInfo, 2 expires_ns), 5 unreachable (1 store, 2 Region),
@@ -95,10 +98,11 @@
 //!
 //! Start     1 operation (1 raw get, 2 raw put, 3 raw delete, 4 raw batch get, 5 raw batch put, 6 raw batch delete, 7 raw scan,
 //!           8 raw delete range, 9 get, 10 batch get, 11 scan, 12 page, 13 begin's timestamp, 14 current timestamp, 15 commit,
-//!           16 pause, 17 commit secondaries, 18 finish commit, 19 roll back, 20 clean locks), 2 repeated keys,
+//!           16 pause, 17 commit secondaries, 18 finish commit, 19 roll back, 20 clean locks, 21 find region, 22 list
+//!           regions, 23 buckets, 24 split, 25 scatter, 26 order), 2 repeated keys,
 //!           3 repeated Write, 4 Range, 5 ts, 6 commit_ts, 7 primary, 8 cf, 9 ttl_s, 10 for_cas, 11 limit, 12 reverse,
 //!           13 keys_only, 14 page, 15 repeated ignore, 16 repeated access, 17 own (1 value), 18 begun_ns, 19 attempt,
-//!           20 repeated Cleaning, 21 overlay_reverse
+//!           20 repeated Cleaning, 21 overlay_reverse, 22 Place, 23 repeated regions, 24 group, 25 waits, 26 raw
 //! Write     1 key, 2 kind (0 put, 1 insert, 2 delete, 3 check not exists), 3 value
 //! Cleaning  1 start_ts, 2 verdict (0 roll back, 1 commit, 2 release), 3 ts, 4 repeated keys, 5 whole_regions, 6 is_txn_file
 //! ```

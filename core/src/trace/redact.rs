@@ -121,6 +121,8 @@ impl Rewrite for Mapped {
 struct Walk {
     /// The commands of the calls that are under way, by operation and ticket.
     calls: BTreeMap<(u64, u64), Command>,
+    /// The form of keys at PD, by operation.
+    modes: BTreeMap<u64, Mode>,
 }
 
 impl Walk {
@@ -128,10 +130,13 @@ impl Walk {
         match &mut record.entry {
             Some(f::Entry::Begin(begin)) => {
                 begin.start.iter_mut().for_each(|start| rewrite_start(start, with));
+                let mode = if begin.space() == f::KeySpace::Raw { Mode::Raw } else { Mode::Txn };
+                self.modes.insert(begin.number, mode);
                 begin.zeroed_values = true;
             }
             Some(f::Entry::Step(step)) => self.step(step, with),
             Some(f::Entry::End(end)) => {
+                self.modes.remove(&end.number);
                 self.calls.retain(|(operation, _), _| *operation != end.number);
             }
             Some(f::Entry::Wire(wire)) => wire.fault.iter_mut().for_each(|fault| rewrite_fault(fault, with)),
@@ -142,8 +147,9 @@ impl Walk {
     fn step(&mut self, step: &mut f::Step, with: &mut dyn Rewrite) {
         if let Some(f::Cause::Completed(completed)) = &mut step.cause {
             let command = self.calls.remove(&(step.number, completed.ticket));
+            let mode = self.modes.get(&step.number).copied().unwrap_or(Mode::Txn);
             if let Some(completion) = &mut completed.completion {
-                rewrite_completion(completion, command, with);
+                rewrite_completion(completion, command, mode, with);
             }
         }
         for fact in step.facts.iter_mut().filter_map(|fact| fact.fact.as_mut()) {
@@ -174,12 +180,9 @@ impl Walk {
                     .unwrap_or_default();
             }
             f::EffectKind::Ask(ask) => match &mut ask.question {
-                Some(f::Question::Region(place)) => match &mut place.place {
-                    Some(f::PlaceKind::Holding(key) | f::PlaceKind::Below(key)) => rewrite_key(key, with),
-                    Some(f::PlaceKind::Id(_)) | None => {}
-                },
+                Some(f::Question::Region(place)) => rewrite_place(place, with),
                 Some(f::Question::Regions(range)) => rewrite_range(range, with),
-                Some(f::Question::Timestamp(_)) | None => {}
+                Some(f::Question::Timestamp(_) | f::Question::Pd(_)) | None => {}
             },
             f::EffectKind::Spawn(start) => rewrite_start(start, with),
             f::EffectKind::Report(feedback) => rewrite_feedback(feedback, with),
@@ -204,9 +207,17 @@ fn rewrite_start(start: &mut f::Start, with: &mut dyn Rewrite) {
         rewrite_key(key, with);
     }
     start.range.iter_mut().for_each(|range| rewrite_range(range, with));
+    start.place.iter_mut().for_each(|place| rewrite_place(place, with));
     let own = start.own.iter_mut().filter_map(|own| own.value.as_mut());
     for value in start.writes.iter_mut().map(|write| &mut write.value).chain(own) {
         *value = with.value(value);
+    }
+}
+
+fn rewrite_place(place: &mut f::Place, with: &mut dyn Rewrite) {
+    match &mut place.place {
+        Some(f::PlaceKind::Holding(key) | f::PlaceKind::Below(key)) => rewrite_key(key, with),
+        Some(f::PlaceKind::Id(_)) | None => {}
     }
 }
 
@@ -235,7 +246,12 @@ fn rewrite_feedback(feedback: &mut f::Feedback, with: &mut dyn Rewrite) {
     }
 }
 
-fn rewrite_completion(completion: &mut f::Completion, command: Option<Command>, with: &mut dyn Rewrite) {
+fn rewrite_completion(
+    completion: &mut f::Completion,
+    command: Option<Command>,
+    mode: Mode,
+    with: &mut dyn Rewrite,
+) {
     match completion {
         f::Completion::Response(body) => {
             match command.and_then(|command| fields::response(command, body, with)) {
@@ -249,6 +265,7 @@ fn rewrite_completion(completion: &mut f::Completion, command: Option<Command>, 
                 rewrite_range(range, with);
             }
         }
+        f::Completion::Pd(told) => told.keys.iter_mut().for_each(|key| *key = with.bound(key, mode)),
         f::Completion::Fault(fault) => rewrite_fault(fault, with),
         f::Completion::Other(text) => rewrite_text(text, with),
         f::Completion::Fired(_)

@@ -6,17 +6,20 @@ use bytes::Bytes;
 
 use super::Unreadable;
 use super::decode::{count, key_range, keys};
-use super::encode::range;
+use super::encode::{place, range};
 use super::format::{self as f, Operation as Kind};
+use crate::codec::Mode;
 use crate::lock::{Cleaning, LockSets, Verdict};
+use crate::machine::Place;
 use crate::snapshot::overlay::Overlay;
 use crate::snapshot::page::ScanOptions;
 use crate::start::{
-    BatchGet, Commit, Get, Page, Pause, Purpose, RawBatchDelete, RawBatchGet, RawBatchPut, RawDelete,
-    RawDeleteRange, RawGet, RawPut, RawScan, Scan, Start, Timestamp as AskTimestamp,
+    BatchGet, Commit, FindRegion, Get, ListRegions, Page, Pause, Purpose, RawBatchDelete, RawBatchGet,
+    RawBatchPut, RawDelete, RawDeleteRange, RawGet, RawPut, RawScan, RegionBuckets, RegionOrder, Scan,
+    ScatterRegions, SplitRegions, Start, Timestamp as AskTimestamp,
 };
 use crate::txn::mutation::{Mutation, Op};
-use crate::types::{Instant, Key, KvPair, Timestamp};
+use crate::types::{Instant, Key, KvPair, RegionId, Timestamp};
 
 fn bytes(keys: &[Key]) -> Vec<Bytes> {
     keys.iter().map(|key| key.0.clone()).collect()
@@ -132,6 +135,27 @@ pub(super) fn encode(start: &Start) -> f::Start {
             let writes = mutations.iter().map(mutation).collect();
             (Kind::Commit, f::Start { ts: start_ts.0, begun_ns: begun.0, writes, ..none })
         }
+        Start::FindRegion(FindRegion { place: at }) => {
+            (Kind::FindRegion, f::Start { place: Some(place(at)), ..none })
+        }
+        Start::ListRegions(ListRegions { range: of, limit: most }) => {
+            (Kind::ListRegions, f::Start { range: Some(range(of)), limit: limit(*most), ..none })
+        }
+        Start::RegionBuckets(RegionBuckets { key, mode }) => {
+            let raw = *mode == Mode::Raw;
+            (Kind::RegionBuckets, f::Start { keys: vec![key.0.clone()], raw, ..none })
+        }
+        Start::SplitRegions(SplitRegions { keys, scatter, mode }) => {
+            let raw = *mode == Mode::Raw;
+            (Kind::SplitRegions, f::Start { keys: bytes(keys), group: scatter.clone(), raw, ..none })
+        }
+        Start::ScatterRegions(ScatterRegions { regions, group }) => {
+            let regions = regions.iter().map(|region| region.0).collect();
+            (Kind::ScatterRegions, f::Start { regions, group: Some(group.clone()), ..none })
+        }
+        Start::RegionOrder(RegionOrder { region, waits }) => {
+            (Kind::RegionOrder, f::Start { regions: vec![region.0], waits: *waits, ..none })
+        }
         Start::Pause(Pause { attempt }) => (Kind::Pause, f::Start { attempt: *attempt, ..none }),
         Start::CommitSecondaries { start_ts, commit_ts, primary, keys } => {
             let (keys, primary) = (bytes(keys), primary.0.clone());
@@ -157,6 +181,15 @@ fn key(message: &f::Start) -> Result<Key, Unreadable> {
     match message.keys.as_slice() {
         [key] => Ok(key.clone().into()),
         _ => Err(Unreadable("an operation of one key has none, or several")),
+    }
+}
+
+fn place_of(message: &f::Start) -> Result<Place, Unreadable> {
+    match message.place.as_ref().and_then(|place| place.place.as_ref()) {
+        Some(f::PlaceKind::Holding(key)) => Ok(Place::Holding(key.clone().into())),
+        Some(f::PlaceKind::Below(key)) => Ok(Place::Below(key.clone().into())),
+        Some(f::PlaceKind::Id(id)) => Ok(Place::Id(RegionId(*id))),
+        None => Err(Unreadable("a region is looked for nowhere")),
     }
 }
 
@@ -210,6 +243,7 @@ pub(super) fn decode(message: &f::Start) -> Result<Start, Unreadable> {
     let commit_ts = Timestamp(message.commit_ts);
     let options = ScanOptions { reverse: message.reverse, keys_only: message.keys_only, page: message.page };
     let (ttl_s, for_cas) = (message.ttl_s, message.for_cas);
+    let mode = || if message.raw { Mode::Raw } else { Mode::Txn };
     Ok(match kind {
         Kind::Unknown => return Err(Unreadable("an operation of a kind that is not known")),
         Kind::RawGet => RawGet { key: key(message)?, cf: cf() }.into(),
@@ -256,6 +290,23 @@ pub(super) fn decode(message: &f::Start) -> Result<Start, Unreadable> {
         Kind::Commit => {
             Commit { start_ts: ts, begun: Instant(message.begun_ns), mutations: mutations(message)? }.into()
         }
+        Kind::FindRegion => FindRegion { place: place_of(message)? }.into(),
+        Kind::ListRegions => {
+            ListRegions { range: key_range(message.range.as_ref()), limit: count(message.limit) }.into()
+        }
+        Kind::RegionBuckets => RegionBuckets { key: key(message)?, mode: mode() }.into(),
+        Kind::SplitRegions => {
+            let scatter = message.group.clone();
+            SplitRegions { keys: keys(&message.keys), scatter, mode: mode() }.into()
+        }
+        Kind::ScatterRegions => {
+            let regions = message.regions.iter().copied().map(RegionId).collect();
+            ScatterRegions { regions, group: message.group.clone().unwrap_or_default() }.into()
+        }
+        Kind::RegionOrder => match message.regions.as_slice() {
+            [region] => RegionOrder { region: RegionId(*region), waits: message.waits }.into(),
+            _ => return Err(Unreadable("an operation of one region has none, or several")),
+        },
         Kind::Pause => Pause { attempt: message.attempt }.into(),
         Kind::CommitSecondaries => Start::CommitSecondaries {
             start_ts: ts,

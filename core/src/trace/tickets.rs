@@ -15,6 +15,7 @@ pub(super) enum Kind {
     Timestamp,
     Region,
     Regions,
+    Pd,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
             Completion::Timestamp(_) => self == Self::Timestamp,
             Completion::Region(_) => self == Self::Region,
             Completion::Regions(_) => self == Self::Regions,
+            Completion::Pd(_) => self == Self::Pd,
             Completion::Fault(_) => true,
             Completion::Other(_) => false,
         }

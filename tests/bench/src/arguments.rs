@@ -26,6 +26,8 @@ tikv-bench: what the client costs, beside its floor and its peers
   tikv-bench list                    names of all workloads
   tikv-bench micro [--only TEXT,TEXT] [--rounds N] [--record FILE]
                                      pure parts of the core: no I/O, one thread
+  tikv-bench routing [--regions N,N] [--rounds N]
+                                     the region directory beside client-go's region cache
   tikv-bench report FILE [--to HTML] a recording as one page with plots
   tikv-bench compare BEFORE AFTER    what changed between two recordings beyond noise
 
@@ -40,6 +42,7 @@ pub(crate) enum Asked {
     List,
     Peers(Plan),
     Micro(Micro),
+    Routing(Routing),
     Report { recording: PathBuf, to: PathBuf },
     Compare { before: PathBuf, after: PathBuf },
     Child { who: Who, task: Task },
@@ -66,6 +69,13 @@ pub(crate) struct Micro {
     pub(crate) record: Option<PathBuf>,
 }
 
+/// Benches of the region directory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Routing {
+    pub(crate) regions: Vec<usize>,
+    pub(crate) rounds: usize,
+}
+
 /// Reads a command line, without the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -81,6 +91,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
         "rpc" => peers(&mut parser, rpc()),
         "peers" => peers(&mut parser, every()),
         "micro" => micro(&mut parser),
+        "routing" => routing(&mut parser),
         "list" => end(&mut parser, Asked::List),
         "report" => report(&mut parser),
         "compare" => {
@@ -154,6 +165,25 @@ fn micro(parser: &mut lexopt::Parser) -> Result<Asked, Failure> {
     Ok(Asked::Micro(micro))
 }
 
+fn routing(parser: &mut lexopt::Parser) -> Result<Asked, Failure> {
+    // The largest first: its memory is that of a fresh process.
+    let mut routing = Routing { regions: vec![1_000_000, 10_000, 1], rounds: 9 };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("regions") => {
+                routing.regions =
+                    list(parser)?.iter().map(|count| count.parse()).collect::<Result<_, _>>()?;
+                if routing.regions.contains(&0) {
+                    return Err("there must be a region".into());
+                }
+            }
+            Long("rounds") => routing.rounds = rounds_of(parser)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Asked::Routing(routing))
+}
+
 fn report(parser: &mut lexopt::Parser) -> Result<Asked, Failure> {
     let recording = path(parser)?;
     let mut to = recording.with_extension("html");
@@ -219,6 +249,13 @@ mod tests {
         assert_eq!((plan.rounds, plan.clients), (2, vec![Who::Echo, Who::Ours]));
         let Ok(Asked::Peers(plan)) = parsed("trace --clients ours,ours-file") else { panic!("no plan") };
         assert_eq!(plan.clients, [Who::Ours, Who::OursFile]);
+    }
+
+    #[test]
+    fn regions_are_counted_from_one() {
+        let asked = Asked::Routing(Routing { regions: vec![10, 1], rounds: 2 });
+        assert_eq!(parsed("routing --regions 10,1 --rounds 2"), Ok(asked));
+        assert_eq!(parsed("routing --regions 0"), Err("there must be a region".into()));
     }
 
     #[test]

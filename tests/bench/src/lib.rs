@@ -5,7 +5,7 @@
 //!   (`clients`) and those that `build` makes from `peers/`;
 //! * `record`: a recording, lines of JSON; `stats`: medians and what is beyond noise;
 //! * `table`, `report` and `compare` show recordings;
-//! * `micro`: the pure parts of the core alone.
+//! * `micro`: the pure parts of the core alone; `routing`: the region directory beside client-go's region cache.
 
 mod arguments;
 mod build;
@@ -15,6 +15,7 @@ mod micro;
 mod peers;
 mod record;
 mod report;
+mod routing;
 mod server;
 mod stats;
 mod table;
@@ -39,6 +40,7 @@ pub fn main(allocations: Option<fn() -> u64>) -> ExitCode {
         }
         Ok(Asked::Peers(plan)) => peers::run(&plan),
         Ok(Asked::Micro(plan)) => micro::run(&plan),
+        Ok(Asked::Routing(plan)) => routing::run(&plan),
         Ok(Asked::Report { recording, to }) => report::run(&recording, &to),
         Ok(Asked::Compare { before, after }) => compare::run(&before, &after),
         Ok(Asked::Child { who, task }) => clients::child(who, &task, allocations),

@@ -256,6 +256,7 @@ impl<A: FnMut(&Request, &KeyRange) -> Vec<u8>> World<A> {
                     Question::Regions { range, limit } => {
                         Answer::Regions(self.regions.learn_range(&range, limit as usize).into())
                     }
+                    other => panic!("a resolver asks {other:?}"),
                 };
                 (ticket, Completion::Answer(answer))
             }

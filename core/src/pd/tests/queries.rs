@@ -176,6 +176,7 @@ fn a_store_is_there_offline_removed_or_unknown() {
         store: Some(metapb::Store {
             id: 5,
             address: "tikv-5:20160".into(),
+            peer_address: "".into(),
             state,
             node_state,
             labels: vec![metapb::StoreLabel { key: "zone".into(), value: "z1".into() }],
@@ -201,6 +202,7 @@ fn a_store_is_there_offline_removed_or_unknown() {
         let wanted = state.map(|state| StoreInfo {
             id: StoreId(5),
             address: "tikv-5:20160".into(),
+            peer_address: "".into(),
             state,
             labels: vec![("zone".into(), "z1".into())],
         });

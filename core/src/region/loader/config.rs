@@ -28,6 +28,10 @@ pub struct LoaderConfig {
     pub sweep_every: Duration,
     /// Regions that one round of sweeping looks at.
     pub sweep: usize,
+    /// Whether all regions are asked for at the beginning.
+    pub preload: bool,
+    /// How often all regions are asked for; zero: never. client-go: `region_cache.go: refreshRegionIndex`.
+    pub refresh_every: Duration,
 }
 
 impl LoaderConfig {
@@ -45,6 +49,8 @@ impl LoaderConfig {
             regions: 1024,
             sweep_every: Duration::from_secs(10),
             sweep: 2048,
+            preload: false,
+            refresh_every: Duration::ZERO,
         }
     }
 }

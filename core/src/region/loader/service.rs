@@ -33,6 +33,7 @@ use std::time::Duration;
 use super::config::LoaderConfig;
 use super::cover::{Come, answer, covering};
 use super::search::Search;
+use super::walk::Walk;
 use crate::error::ServiceError;
 use crate::machine::{
     Answer, Asker, Completion, Fault, Feedback, Input, Interrupt, Place, Service, ServiceCx, ServiceEffect,
@@ -45,6 +46,8 @@ use crate::types::{Instant, Key, KeyRange, RegionId, RegionInfo, ShownKey};
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "the service handles every command")]
 pub enum LoaderCommand {
+    /// The client begins: all regions are asked for, if that is wanted.
+    Begin,
     /// Find the region at a place.
     Load {
         /// Where.
@@ -79,6 +82,8 @@ pub enum LoaderTimer {
     Retry(u64),
     /// The next round of sweeping.
     Sweep,
+    /// All regions are asked for again.
+    Refresh,
 }
 
 /// What only the loader asks for.
@@ -127,7 +132,7 @@ struct Load {
 /// Loads the regions of one key space. See the module.
 #[derive(Debug)]
 pub struct RegionLoader {
-    config: LoaderConfig,
+    pub(super) config: LoaderConfig,
     loads: BTreeMap<u64, Load>,
     places: BTreeMap<Place, u64>,
     queue: BTreeSet<u64>,
@@ -138,9 +143,11 @@ pub struct RegionLoader {
     armed: Option<Instant>,
     /// The directory has had regions: from then on it is swept.
     sweeps: bool,
+    /// All regions are being asked for.
+    pub(super) walk: Option<Walk>,
 }
 
-type Cx<'a> = ServiceCx<'a, LoaderTimer, LoaderEffect>;
+pub(super) type Cx<'a> = ServiceCx<'a, LoaderTimer, LoaderEffect>;
 
 impl RegionLoader {
     /// A loader of `config.mode`'s key space.
@@ -156,6 +163,7 @@ impl RegionLoader {
             count: 0,
             armed: None,
             sweeps: false,
+            walk: None,
         }
     }
 
@@ -227,6 +235,9 @@ impl RegionLoader {
     }
 
     fn done(&mut self, ticket: TicketId, completion: Completion, cx: &mut Cx<'_>) {
+        if self.walk.as_ref().is_some_and(|walk| walk.is(ticket)) {
+            return self.walked(completion, cx);
+        }
         let Some(id) = self.asked.remove(&ticket) else { return };
         let Some(load) = self.loads.get_mut(&id) else { return };
         match (completion, &load.want) {
@@ -273,7 +284,7 @@ impl RegionLoader {
     }
 
     /// Tells the directory, then answers everyone whose place is in what came.
-    fn learned(&mut self, come: &[Come], cx: &mut Cx<'_>) {
+    pub(super) fn learned(&mut self, come: &[Come], cx: &mut Cx<'_>) {
         let regions: Arc<[RegionInfo]> = come.iter().filter_map(Come::reported).collect();
         if !regions.is_empty() {
             let jitter = u64::try_from(self.config.ttl_jitter.as_nanos()).unwrap_or(u64::MAX);
@@ -461,6 +472,8 @@ impl Service for RegionLoader {
 
     fn handle(&mut self, input: Input<LoaderCommand, LoaderTimer>, cx: &mut Cx<'_>) {
         match input {
+            Input::Command(LoaderCommand::Begin) => self.begin(cx),
+            Input::Timer(LoaderTimer::Refresh) => self.refresh(cx),
             Input::Command(LoaderCommand::Load { place, asker, deadline }) => {
                 self.load(place, Waiter { asker, deadline }, cx);
             }

@@ -10,8 +10,8 @@ mod values;
 pub use start::{Cleaning, Operation, Own, Start, Verdict, Write, WriteKind};
 pub use step::{
     Ask, Call, Completed, Completion, Effect, EffectKind, Fact, FactKind, Fault, FaultKind, Interrupt,
-    KnownReplicas, Label, Labels, Locate, Question, Replicas, Service, ServiceError, Span, Store, StoreView,
-    Timer, Transport, TransportClass, Why,
+    KnownReplicas, Label, Labels, Locate, PdAsk, PdKind, PdTold, Question, Replicas, Service, ServiceError,
+    Span, Store, StoreView, Timer, Transport, TransportClass, Why,
 };
 pub use values::{
     Buckets, Feedback, FeedbackKind, LeaderIs, Loaded, Located, Peer, Place, PlaceKind, Range, Region,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Range;
+use super::{Place, Range};
 
 /// An operation's arguments. One message for all kinds: those that a kind does not have are unset.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,6 +71,21 @@ pub struct Start {
     /// The own writes of a scan stand in reverse order.
     #[prost(bool, tag = "21")]
     pub overlay_reverse: bool,
+    /// Where a region is looked for.
+    #[prost(message, optional, tag = "22")]
+    pub place: Option<Place>,
+    /// Regions.
+    #[prost(uint64, repeated, tag = "23")]
+    pub regions: Vec<u64>,
+    /// The group of a scattering.
+    #[prost(string, optional, tag = "24")]
+    pub group: Option<String>,
+    /// Waits for the end of a scattering.
+    #[prost(bool, tag = "25")]
+    pub waits: bool,
+    /// PD has the keys as they are.
+    #[prost(bool, tag = "26")]
+    pub raw: bool,
 }
 
 /// Kinds of operations, one for each of [`crate::start::Start`].
@@ -120,6 +135,18 @@ pub enum Operation {
     RollBack = 19,
     /// Remove locks.
     CleanLocks = 20,
+    /// Find one region.
+    FindRegion = 21,
+    /// List the regions of a range.
+    ListRegions = 22,
+    /// Find the buckets of a region.
+    RegionBuckets = 23,
+    /// Split regions.
+    SplitRegions = 24,
+    /// Scatter regions.
+    ScatterRegions = 25,
+    /// See whether a region is being scattered.
+    RegionOrder = 26,
 }
 
 /// A key and what is done to it.

@@ -12,7 +12,7 @@ pub struct Completed {
     #[prost(uint64, tag = "1")]
     pub ticket: u64,
     /// What came.
-    #[prost(oneof = "Completion", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Completion", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub completion: Option<Completion>,
 }
 
@@ -44,6 +44,72 @@ pub enum Completion {
     /// An answer that no operation of this version asks for, as `Debug` shows it.
     #[prost(string, tag = "9")]
     Other(String),
+    /// PD's answer.
+    #[prost(message, tag = "10")]
+    Pd(PdTold),
+}
+
+/// PD's answer to a question of an operation. The fields that its kind does not have are unset.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[non_exhaustive]
+pub struct PdTold {
+    /// What was asked.
+    #[prost(enumeration = "PdKind", tag = "1")]
+    pub kind: i32,
+    /// How much of a scattering is ordered, percent.
+    #[prost(uint64, tag = "2")]
+    pub percent: u64,
+    /// The regions that could not be scattered.
+    #[prost(uint64, repeated, tag = "3")]
+    pub regions: Vec<u64>,
+    /// There is an order, or the region of buckets is known.
+    #[prost(bool, tag = "4")]
+    pub found: bool,
+    /// What the order is.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub description: Bytes,
+    /// The order is not done yet.
+    #[prost(bool, tag = "6")]
+    pub running: bool,
+    /// The region of buckets.
+    #[prost(message, optional, tag = "7")]
+    pub region: Option<Region>,
+    /// The version of buckets.
+    #[prost(uint64, tag = "8")]
+    pub version: u64,
+    /// The bounds of buckets, in PD's form.
+    #[prost(bytes = "bytes", repeated, tag = "9")]
+    pub keys: Vec<Bytes>,
+}
+
+/// What PD can be asked by an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum PdKind {
+    /// Not said.
+    Unknown = 0,
+    /// To scatter regions.
+    Scatter = 1,
+    /// What it does to a region.
+    Order = 2,
+    /// A region's buckets.
+    Buckets = 3,
+}
+
+/// What PD is asked by an operation.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[non_exhaustive]
+pub struct PdAsk {
+    /// What.
+    #[prost(enumeration = "PdKind", tag = "1")]
+    pub kind: i32,
+    /// The regions.
+    #[prost(uint64, repeated, tag = "2")]
+    pub regions: Vec<u64>,
+    /// The group of a scattering.
+    #[prost(string, tag = "3")]
+    pub group: String,
 }
 
 /// What came instead of an answer.
@@ -328,6 +394,7 @@ pub struct Effect {
 /// An effect.
 #[derive(Clone, PartialEq, prost::Oneof)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a reader holds one at a time")]
 pub enum EffectKind {
     /// Send a request.
     #[prost(message, tag = "1")]
@@ -390,7 +457,7 @@ pub struct Ask {
     #[prost(uint64, tag = "2")]
     pub deadline_ns: u64,
     /// The question.
-    #[prost(oneof = "Question", tags = "3, 4, 5")]
+    #[prost(oneof = "Question", tags = "3, 4, 5, 7")]
     pub question: Option<Question>,
     /// Of `Regions`: how many at the most.
     #[prost(uint32, tag = "6")]
@@ -410,6 +477,9 @@ pub enum Question {
     /// The regions of a range.
     #[prost(message, tag = "5")]
     Regions(Range),
+    /// PD.
+    #[prost(message, tag = "7")]
+    Pd(PdAsk),
 }
 
 /// A wait.

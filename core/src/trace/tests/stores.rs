@@ -136,6 +136,7 @@ impl World {
             Command::Commit => response!(CommitResponse { error: error }),
             Command::BatchRollback => response!(BatchRollbackResponse { error: error }),
             Command::ResolveLock => response!(ResolveLockResponse { error: error }),
+            Command::SplitRegion => response!(SplitRegionResponse { errors: errors }),
             Command::PessimisticRollback => response!(PessimisticRollbackResponse { errors: errors }),
             Command::CheckTxnStatus => {
                 let key = self.key().0;

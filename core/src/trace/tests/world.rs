@@ -12,6 +12,7 @@ use crate::lock::{Cleaning, LockSets, Verdict};
 use crate::machine::{
     Answer, Completion, Effect, Facts, Fault, Feedback, Interrupt, Op, Place, Question, TicketId,
 };
+use crate::pd::{BucketsInfo, OrderInfo, PdReply};
 use crate::region::Directory;
 use crate::snapshot::overlay::Overlay;
 use crate::snapshot::page::ScanOptions;
@@ -115,7 +116,7 @@ impl World {
 
     /// An operation of any kind, with the space of its keys.
     pub(super) fn start(&mut self) -> (Start, Space) {
-        let kind = self.rng.u8(0..19);
+        let kind = self.rng.u8(0..25);
         let cf = ["", "lock"][self.rng.usize(..2)];
         let (for_cas, ttl_s) = (self.rng.bool(), self.rng.u64(..3));
         let ts = self.ts();
@@ -176,6 +177,28 @@ impl World {
                 keys: self.keys(),
             },
             16 => Start::FinishCommit { start_ts: ts, commit_ts: self.ts(), keys: self.sorted_keys() },
+            19 => {
+                let place = match self.rng.u8(..3) {
+                    0 => Place::Holding(self.key()),
+                    1 => Place::Below(self.key()),
+                    _ => Place::Id(RegionId(self.rng.u64(..9))),
+                };
+                start::FindRegion { place }.into()
+            }
+            20 => start::ListRegions { range: self.range(), limit: self.rng.usize(0..9) }.into(),
+            21 => start::RegionBuckets { key: self.key(), mode: Mode::Txn }.into(),
+            22 => {
+                let scatter = self.rng.bool().then(|| "group".to_owned());
+                start::SplitRegions { keys: self.keys(), scatter, mode: Mode::Txn }.into()
+            }
+            23 => {
+                let regions = (0..self.rng.u64(..4)).map(RegionId).collect();
+                start::ScatterRegions { regions, group: "group".to_owned() }.into()
+            }
+            24 => {
+                let region = RegionId(self.rng.u64(..9));
+                start::RegionOrder { region, waits: self.rng.bool() }.into()
+            }
             17 => Start::RollBack { start_ts: ts, keys: self.sorted_keys() },
             _ => {
                 let verdict =
@@ -352,6 +375,20 @@ impl World {
             Question::Regions { .. } => Answer::Regions(
                 self.regions().iter().map(|info| (located(info), info.range.clone())).collect(),
             ),
+            Question::Scatter { regions, .. } => {
+                let failed = regions.into_iter().filter(|_| self.rng.bool()).collect();
+                Answer::Pd(PdReply::Scattered { percent: self.rng.u64(50..=100), failed })
+            }
+            Question::Order(_) => {
+                let order = OrderInfo { description: "scatter-region".into(), running: self.rng.bool() };
+                Answer::Pd(PdReply::Order(self.rng.bool().then_some(order)))
+            }
+            Question::Buckets(_) => {
+                let region = self.region(KeyRange::ALL);
+                let keys = self.keys().iter().map(|key| Mode::Txn.encode_key(key)).collect();
+                let told = BucketsInfo { region: region.version, version: self.rng.u64(..3), keys };
+                Answer::Pd(PdReply::Buckets(self.rng.bool().then_some(told)))
+            }
         })
     }
 }

@@ -138,7 +138,8 @@ impl Keys {
 }
 
 /// The order in which keys are read. Only sums, products of integers and divisions: the same in every language.
-fn draws(draw: Draw, keys: u32, seed: u64) -> Vec<u32> {
+#[must_use]
+pub fn draws(draw: Draw, keys: u32, seed: u64) -> Vec<u32> {
     let mut random = SplitMix(seed);
     match draw {
         Draw::Uniform => {

@@ -12,7 +12,7 @@ pub mod keys;
 mod measure;
 mod task;
 
-pub use keys::{Keys, Space};
+pub use keys::{Keys, Space, draws};
 pub use measure::{BoxFuture, Harness, cpu, run};
 pub use task::{Action, Draw, Outcome, Task};
 

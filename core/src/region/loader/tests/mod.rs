@@ -3,6 +3,7 @@
 mod random;
 mod ranges;
 mod steps;
+mod walk;
 
 use std::sync::Arc;
 
