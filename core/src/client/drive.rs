@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use super::checked::Checked;
 use super::shared::{Inner, Space};
 use super::watch::{Departure, Watched};
-use crate::backoff::{Allowance, Tuning};
+use crate::backoff::Allowance;
+use crate::codec::Placed;
 use crate::error::{Error, ErrorKind};
 use crate::machine::{
     Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId,
@@ -139,7 +140,7 @@ impl<T> Recorded<T> {
                 space: terms.space,
                 deadline: terms.deadline,
                 allowance: terms.allowance,
-                tuning: Tuning::default(),
+                tuning: client.config.backoff,
                 settings: client.settings(),
                 parent: self.parent,
             };
@@ -338,11 +339,16 @@ pub struct Pending<M: Machine>(Drive<M>);
 
 impl<M: Machine<Output: Outcome>> Pending<M> {
     /// The call of `operation`.
-    pub(crate) fn new<O: Operation<Machine = M>>(client: &Arc<Inner>, terms: Terms, operation: O) -> Self {
+    pub(crate) fn new<O>(client: &Arc<Inner>, terms: Terms, operation: O) -> Self
+    where
+        O: Operation<Machine = M> + Placed,
+    {
+        let operation = entered(client, &terms, operation);
         Self::of_parent(client, terms, operation, 0)
     }
 
-    /// The run of an operation that another one, recorded under the number `parent`, has left; 0: it is not recorded.
+    /// The run of an operation that another one, recorded under the number `parent`, has left (0: it is not recorded): its keys
+    /// are those of the stores.
     pub(crate) fn of_parent<O: Operation<Machine = M>>(
         client: &Arc<Inner>,
         terms: Terms,
@@ -361,16 +367,24 @@ where
     T: Shown,
 {
     /// The call of `operation`, unless its arguments were refused. A refused one is not recorded: it does nothing.
-    pub(crate) fn checked<O: Operation<Machine = M>>(
-        client: &Arc<Inner>,
-        terms: Terms,
-        operation: Result<O, Error>,
-    ) -> Self {
+    pub(crate) fn checked<O>(client: &Arc<Inner>, terms: Terms, operation: Result<O, Error>) -> Self
+    where
+        O: Operation<Machine = M> + Placed,
+    {
+        let operation = operation.map(|operation| entered(client, &terms, operation));
         let recorded = operation.as_ref().ok().and_then(|operation| Recorded::of(client, operation, 0));
         let watching = operation.as_ref().ok().and_then(|operation| Watching::of(client, &terms, operation));
         let machine = operation.map(|operation| operation.machine(&client.settings()));
         Self::begin(client, terms, Checked::new(machine), recorded, watching)
     }
+}
+
+/// The way into the client's keyspace, if it has one; [`Pending::poll`] is the way out.
+fn entered<O: Placed>(client: &Inner, terms: &Terms, mut operation: O) -> O {
+    if let Some(keyspace) = client.prefix(terms.space) {
+        operation.enter(keyspace);
+    }
+    operation
 }
 
 impl<M: Machine> Pending<M> {
@@ -402,11 +416,17 @@ impl<T: Outcome> Recorded<T> {
     }
 }
 
-impl<M: Machine + Unpin> Future for Pending<M> {
+impl<M: Machine<Output: Outcome> + Unpin> Future for Pending<M> {
     type Output = M::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<M::Output> {
-        Pin::new(&mut self.0).poll(cx)
+        let mut polled = Pin::new(&mut self.0).poll(cx);
+        if let Poll::Ready(output) = &mut polled
+            && let Some(keyspace) = self.0.client.prefix(self.0.terms.space)
+        {
+            output.leave(keyspace);
+        }
+        polled
     }
 }
 

@@ -15,8 +15,9 @@ use super::report::Feedback;
 use super::scope::Scope;
 use super::ticket::{Brings, Fired, Ticket, TicketId};
 use crate::backoff::{Budget, Decision, Exhausted, Kind};
+use crate::codec::Mode;
 use crate::pd::PdReply;
-use crate::request::Request;
+use crate::request::{Command, Request};
 use crate::start::Start;
 use crate::types::{
     Instant, Key, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
@@ -59,6 +60,10 @@ pub trait Facts: fmt::Debug {
     /// The labels of a store; none when they are not known.
     fn labels(&self, _store: StoreId) -> Labels {
         Labels::default()
+    }
+    /// In which form PD, and stores in region errors, have the keys of `command`: with API v1 unless it is said otherwise.
+    fn mode(&self, command: Command) -> Mode {
+        command.mode(false)
     }
     /// Changes the shared state, at once.
     fn report(&self, feedback: &Feedback, now: Instant);
@@ -120,6 +125,12 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn locate_below(&self, key: &[u8]) -> Option<Located> {
         self.facts.locate_below(key, self.now)
+    }
+
+    /// In which form PD, and stores in region errors, have the keys of `command`.
+    #[must_use]
+    pub fn mode(&self, command: Command) -> Mode {
+        self.facts.mode(command)
     }
 
     /// The keys of a region, if the directory has just this version.

@@ -13,6 +13,7 @@ use super::scan::ScanMachine;
 use super::single::{DeleteMachine, GetMachine, PutMachine};
 use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
+use crate::codec::Placed;
 use crate::error::{Error, InputError};
 use crate::machine::Machine;
 use crate::start::{
@@ -69,7 +70,7 @@ impl Common {
 
     fn pending<O, T>(&self, operation: Result<O, Error>) -> Pending<Checked<O::Machine>>
     where
-        O: Operation<Machine: Machine<Output = Result<T, Error>>>,
+        O: Operation<Machine: Machine<Output = Result<T, Error>>> + Placed,
         T: Shown,
     {
         let inner = self.client().inner();

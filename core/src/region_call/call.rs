@@ -133,7 +133,8 @@ pub struct RegionCall {
     operation: &'static str,
     route: Route,
     request: Arc<Request>,
-    mode: Mode,
+    /// The form of keys at PD, where the command alone does not say it.
+    mode: Option<Mode>,
     phase: Phase,
     attempts: Attempts,
     /// Attempts that were sent.
@@ -150,12 +151,11 @@ impl RegionCall {
     /// A request that goes where `route` says; errors name `operation`.
     #[must_use]
     pub fn new(operation: &'static str, route: Route, request: Arc<Request>) -> Self {
-        let mode = if request.command().is_raw() { Mode::Raw } else { Mode::Txn };
         Self {
             operation,
             route,
             request,
-            mode,
+            mode: None,
             phase: Phase::Locating,
             attempts: Attempts::default(),
             sent: 0,
@@ -168,7 +168,7 @@ impl RegionCall {
     /// Says in which form the region errors have their keys, of a command that is of no key space.
     #[must_use]
     pub fn with_mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
+        self.mode = Some(mode);
         self
     }
 
@@ -271,7 +271,7 @@ impl RegionCall {
                 return Err(self.failure(Error::corrupt(self.operation, &error)));
             }
         };
-        let verdict = classify(&error, &self.situation(to));
+        let verdict = classify(&error, &self.situation(to, cx));
         self.react(verdict, to, cx).map(Some)
     }
 
@@ -289,12 +289,12 @@ impl RegionCall {
             }
         };
         self.lost |= fault.class.may_have_happened();
-        let verdict = classify_transport(&fault, &self.situation(to));
+        let verdict = classify_transport(&fault, &self.situation(to, cx));
         self.react(verdict, to, cx)
     }
 
-    fn situation(&self, to: Located) -> Situation {
-        Situation { to, mode: self.mode }
+    fn situation(&self, to: Located, cx: &Cx<'_>) -> Situation {
+        Situation { to, mode: self.mode.unwrap_or_else(|| cx.mode(self.request.command())) }
     }
 
     fn react(&mut self, verdict: Verdict, to: Located, cx: &mut Cx<'_>) -> Result<Phase, Box<Unanswered>> {

@@ -7,6 +7,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tikv_proto::kvrpcpb as pb;
 
+use crate::codec::KeyspaceId;
 use crate::machine::Attempt;
 use crate::types::Located;
 
@@ -60,6 +61,18 @@ impl Profile {
     pub(super) fn context(&self) -> pb::Context {
         // It was encoded from such messages.
         pb::Context::decode(self.encoded.clone()).unwrap_or_default()
+    }
+
+    /// What the requests of a client of API v2 have in their context.
+    ///
+    /// client-go: `internal/apicodec/codec.go: setAPICtx`.
+    pub(crate) fn of_keyspace(id: KeyspaceId, name: &str) -> Self {
+        Self::new(&pb::Context {
+            api_version: pb::ApiVersion::V2.into(),
+            keyspace: Some(pb::context::Keyspace::KeyspaceId(id.get())),
+            keyspace_name: name.to_owned(),
+            ..Default::default()
+        })
     }
 
     /// The encoded fields.
@@ -129,24 +142,36 @@ fn put_target(to: &Located, into: &mut impl BufMut) {
     put_pair(field::PEER, (to.peer.0, to.store.0), into);
 }
 
-fn inner_len(profile: &Profile, attempt: &Attempt) -> usize {
-    profile.encoded.len()
+fn inner_len(client: &Profile, profile: &Profile, attempt: &Attempt) -> usize {
+    client.encoded.len()
+        + profile.encoded.len()
         + target_len(&attempt.to)
         + uint_len(field::MAX_EXECUTION_DURATION_MS, attempt.max_execution_ms.into())
         + uint_len(field::IS_RETRY_REQUEST, attempt.retry.into())
 }
 
-/// How many bytes [`append_context`] adds.
+/// How many bytes [`append_client_context`] adds.
 #[must_use]
-pub(crate) fn context_len(profile: &Profile, attempt: &Attempt) -> usize {
-    let inner = inner_len(profile, attempt);
+pub(crate) fn context_len(client: &Profile, profile: &Profile, attempt: &Attempt) -> usize {
+    let inner = inner_len(client, profile, attempt);
     key_len(CONTEXT) + encoded_len_varint(inner as u64) + inner
 }
 
 /// Appends the context field of `attempt` to an encoded request.
 pub fn append_context(profile: &Profile, attempt: &Attempt, into: &mut impl BufMut) {
+    append_client_context(&Profile::default(), profile, attempt, into);
+}
+
+/// Appends the context field of `attempt` to an encoded request; `client` is what all requests of the client have in it.
+pub(crate) fn append_client_context(
+    client: &Profile,
+    profile: &Profile,
+    attempt: &Attempt,
+    into: &mut impl BufMut,
+) {
     encode_key(CONTEXT, WireType::LengthDelimited, into);
-    encode_varint(inner_len(profile, attempt) as u64, into);
+    encode_varint(inner_len(client, profile, attempt) as u64, into);
+    into.put_slice(&client.encoded);
     into.put_slice(&profile.encoded);
     put_target(&attempt.to, into);
     put_uint(field::MAX_EXECUTION_DURATION_MS, attempt.max_execution_ms.into(), into);
@@ -163,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_appended_context_reads_as_the_whole_context(
-            mut ids in any::<[u64; 5]>(), to_store: bool, retry: bool, ms: u32, source in "[a-z]{0,9}", key in "[a-z]{1,9}",
+            mut ids in any::<[u64; 5]>(), to_store: bool, retry: bool, ms: u32, source in "[a-z]{0,9}", key in "[a-z]{1,9}", keyspace in 0..3_u32,
         ) {
             if to_store {
                 ids[0] = 0;
@@ -179,11 +204,24 @@ mod tests {
             };
             let shared = pb::Context { request_source: source, priority: 2, ..Default::default() };
             let profile = Profile::new(&shared);
+            let id = KeyspaceId::new(keyspace).unwrap();
+            let client = if keyspace > 0 { Profile::of_keyspace(id, "mine") } else { Profile::default() };
+            let api_v2 = pb::Context {
+                api_version: pb::ApiVersion::V2.into(),
+                keyspace_name: "mine".into(),
+                keyspace: Some(pb::context::Keyspace::KeyspaceId(keyspace)),
+                ..Default::default()
+            };
+            let shared = pb::Context {
+                request_source: shared.request_source,
+                priority: 2,
+                ..if keyspace > 0 { api_v2 } else { pb::Context::default() }
+            };
             let message = pb::RawGetRequest { key: key.into(), ..Default::default() };
             let mut wire = message.encode_to_vec();
             let before = wire.len();
-            append_context(&profile, &attempt, &mut wire);
-            prop_assert_eq!(wire.len() - before, context_len(&profile, &attempt));
+            append_client_context(&client, &profile, &attempt, &mut wire);
+            prop_assert_eq!(wire.len() - before, context_len(&client, &profile, &attempt));
             let to_region = ids[0] != 0;
             let expected = pb::RawGetRequest {
                 context: Some(pb::Context {

@@ -7,6 +7,7 @@ use super::batch_get::BatchGetMachine;
 use super::get::GetMachine;
 use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
+use crate::codec::Placed;
 use crate::error::{Error, InputError};
 use crate::machine::Machine;
 use crate::start::{self, Operation, Shown};
@@ -60,7 +61,7 @@ impl Common {
         operation: impl FnOnce() -> Result<O, Error>,
     ) -> Pending<Checked<O::Machine>>
     where
-        O: Operation<Machine: Machine<Output = Result<T, Error>>>,
+        O: Operation<Machine: Machine<Output = Result<T, Error>>> + Placed,
         T: Shown,
     {
         let inner = self.client.inner();

@@ -25,6 +25,7 @@ use tikv_proto::kvrpcpb as pb;
 
 use super::view::View;
 use crate::backoff::Attempts;
+use crate::codec::keyless;
 use crate::error::Error;
 use crate::lock::{Lock, LockSets, Refusal, classify};
 use crate::machine::{Cx, Machine, Place};
@@ -50,6 +51,8 @@ pub struct ScanOptions {
     /// Pairs in a page at the most.
     pub page: u32,
 }
+
+keyless!(ScanOptions);
 
 impl Default for ScanOptions {
     fn default() -> Self {

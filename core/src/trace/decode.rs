@@ -185,6 +185,7 @@ fn service_error(error: &f::ServiceError) -> Result<ServiceError, Unreadable> {
         Ok(f::Service::NoPeer) => ServiceError::NoPeer { region: RegionId(error.id) },
         Ok(f::Service::StoreRemoved) => ServiceError::StoreRemoved { store: StoreId(error.id) },
         Ok(f::Service::Corrupt) => ServiceError::Corrupt { address, detail: text },
+        Ok(f::Service::BadKeyspace) => ServiceError::BadKeyspace { name: address, reason: text },
         Ok(f::Service::Tls) => ServiceError::Tls { reason: text },
         Ok(f::Service::Intercepted) => ServiceError::Intercepted { reason: text },
         Ok(f::Service::Unknown) | Err(_) => {

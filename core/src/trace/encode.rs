@@ -297,6 +297,7 @@ fn service_error(error: &ServiceError) -> f::ServiceError {
         ServiceError::NoPeer { region } => of(f::Service::NoPeer, "", "", region.0, 0),
         ServiceError::StoreRemoved { store } => of(f::Service::StoreRemoved, "", "", store.0, 0),
         ServiceError::Corrupt { address, detail } => of(f::Service::Corrupt, address, detail, 0, 0),
+        ServiceError::BadKeyspace { name, reason } => of(f::Service::BadKeyspace, name, reason, 0, 0),
         ServiceError::Tls { reason } => of(f::Service::Tls, "", reason, 0, 0),
         ServiceError::Intercepted { reason } => of(f::Service::Intercepted, "", reason, 0, 0),
     }

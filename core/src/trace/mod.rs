@@ -59,7 +59,7 @@
 //! ```text
 //! Record    oneof: 1 Begin, 2 Step, 3 End, 4 Wire
 //! Begin     1 number, 2 client, 3 parent, 4 at_ns, 5 wall_ms, 6 seed (fixed64), 7 space (1 raw, 2 transactional),
-//!           8 deadline_ns, 9 Budget, 10 concurrency, 11 redact_keys, 12 zeroed_values, 13 Start
+//!           8 deadline_ns, 9 Budget, 10 concurrency, 11 redact_keys, 12 zeroed_values, 13 Start, 14 api_v2
 //! Budget    1 kind (0 nothing, 1 weighted, 2 plain, 3 unlimited), 2 ms, 3 weight, 4 lock_fast_ms
 //! Step      1 number, 2 index, 3 at_ns, 4 wall_ms, oneof cause: 5 first (bool), 6 Completed, 7 interrupted (1 deadline,
 //!           2 killed, 3 closed), 8 dropped (bool); 9 repeated Fact, 10 repeated Effect
@@ -73,7 +73,7 @@
 //! Fault     oneof: 1 Transport, 2 late (Transport), 3 interrupted (as above), 4 overloaded (bool), 5 ServiceError
 //! Transport 1 class (1 unreachable, 2 lost, 3 timed out, 4 rejected), 2 gRPC status, 3 detail
 //! ServiceError 1 kind (1 bad address, 2 no address, 3 PD unreachable, 4 other cluster, 5 PD's error, 6 no region, 7 no peer,
-//!           8 store removed, 9 corrupt, 10 TLS), 2 address, 3 text, 4 id, 5 found
+//!           8 store removed, 9 corrupt, 10 TLS, 11 bad keyspace), 2 address (of 11: its name), 3 text, 4 id, 5 found
 //! Fact      oneof: 1 Locate (1 key, 2 below, 3 answer Located), 2 Span (1 Region, 2 answer Range),
 //!           3 Replicas (1 Region, 2 answer (1 leader, 2 repeated Peer)), 4 Store (1 store, 2 answer (1 presence: 0 unknown,
 //!           1 serving, 2 removed, 2 engine: 0 TiKV, 1 TiFlash, 2 TiFlash compute, 3 liveness: 0 reachable, 1 unreachable,

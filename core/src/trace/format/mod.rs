@@ -89,6 +89,9 @@ pub struct Begin {
     /// What it does.
     #[prost(message, optional, tag = "13")]
     pub start: Option<Start>,
+    /// Whether its keys are those of API v2: PD has raw ones in the form of transactional ones.
+    #[prost(bool, tag = "14")]
+    pub api_v2: bool,
 }
 
 /// A key space.

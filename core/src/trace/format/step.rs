@@ -237,6 +237,8 @@ pub enum Service {
     Corrupt = 9,
     /// Certificates that cannot be used.
     Tls = 10,
+    /// A keyspace that cannot be used.
+    BadKeyspace = 11,
     /// A program's interceptor has refused it.
     Intercepted = 12,
 }

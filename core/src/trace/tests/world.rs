@@ -14,6 +14,7 @@ use crate::machine::{
 };
 use crate::pd::{BucketsInfo, OrderInfo, PdReply};
 use crate::region::Directory;
+use crate::request::Command;
 use crate::snapshot::overlay::Overlay;
 use crate::snapshot::page::ScanOptions;
 use crate::start::{self, AnyMachine, Operation, Outcome, Purpose, Settings, Start};
@@ -37,6 +38,9 @@ impl Facts for Known {
     }
     fn span(&self, region: RegionVersion) -> Option<KeyRange> {
         self.0.span(region)
+    }
+    fn mode(&self, _: Command) -> Mode {
+        self.0.mode()
     }
     fn report(&self, feedback: &Feedback, now: Instant) {
         self.0.apply(feedback, now);
@@ -260,14 +264,15 @@ impl World {
     }
 
     pub(super) fn run_this(&mut self, start: Start, space: Space) {
-        let mode = if space == Space::Raw { Mode::Raw } else { Mode::Txn };
+        let api_v2 = self.rng.bool();
+        let mode = if space == Space::Raw && !api_v2 { Mode::Raw } else { Mode::Txn };
         let facts = Known(Directory::new(mode));
         for info in self.regions() {
             if self.chance(80) {
                 facts.0.insert(info, Instant(0), Instant::FAR);
             }
         }
-        let settings = Settings { redact_keys: self.rng.bool(), concurrency: self.rng.usize(1..4) };
+        let settings = Settings { redact_keys: self.rng.bool(), concurrency: self.rng.usize(1..4), api_v2 };
         let birth = Birth {
             seed: self.rng.u64(..),
             space,
