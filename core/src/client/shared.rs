@@ -12,10 +12,11 @@ use super::drive::{Kit, Terms, refuse};
 use super::runtime::Clock;
 use crate::backoff::{Budget, Tuning};
 use crate::config::Config;
-use crate::machine::{Facts, Feedback, Mailbox, Op, Seat, Withdrawn};
+use crate::machine::{Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
+use crate::replica::{ReadProfile, Replica};
 use crate::request::RequestOptions;
 use crate::start::{Settings, Start};
 use crate::store::{RegistryCommand, StoreTable};
@@ -226,6 +227,7 @@ impl Inner {
         kit.uses += 1;
         kit.seed = mix(self.seed ^ mix(kit.number) ^ kit.uses);
         kit.op.begin(kit.seed, terms.deadline, Budget::new(terms.allowance, Tuning::default()));
+        kit.op.set_manner(terms.manner.clone());
         kit
     }
 
@@ -263,6 +265,16 @@ impl Inner {
         {
             self.registry.tell(RegistryCommand::Call { store, command });
         }
+    }
+
+    /// How the requests of a call are sent that reads as `profile` says; `None`: as the client does.
+    pub(crate) fn manner(&self, profile: Option<&Arc<ReadProfile>>) -> Manner {
+        let profile = profile.or(self.config.reading.as_ref()).filter(|profile| !profile.is_plain());
+        let reading = profile.map(|profile| match profile.replica {
+            Replica::Closest => Arc::new(profile.in_zone(self.config.zone.as_deref())),
+            _ => Arc::clone(profile),
+        });
+        Manner { reading, forwarding: self.config.forwarding }
     }
 
     /// What machines are built with.

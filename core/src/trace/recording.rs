@@ -11,7 +11,7 @@ use super::recorder::{Failure, Recorder};
 use super::tickets::{Kind, Tickets};
 use crate::backoff::{Allowance, Tuning};
 use crate::client::Space;
-use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Op, TicketId};
+use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Manner, Op, TicketId};
 use crate::request::Command;
 use crate::start::{Ended, Settings, Start};
 use crate::types::{
@@ -43,7 +43,7 @@ pub(crate) struct Moment {
 }
 
 /// What an operation begins with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Birth {
     pub(crate) seed: u64,
     pub(crate) space: Space,
@@ -51,6 +51,7 @@ pub(crate) struct Birth {
     pub(crate) allowance: Allowance,
     pub(crate) tuning: Tuning,
     pub(crate) settings: Settings,
+    pub(crate) manner: Manner,
     /// The operation that left it to the background; 0: none.
     pub(crate) parent: u64,
 }
@@ -105,6 +106,8 @@ impl Recording {
             redact_keys,
             zeroed_values: self.outlet.recorder().zeroes_values(),
             start: self.start.take().map(|start| *start),
+            reading: birth.manner.reading.as_deref().map(encode::reading),
+            forwarding: birth.manner.forwarding,
         };
         self.write(f::Entry::Begin(begin), at);
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::file::{Records, TraceError};
@@ -10,7 +11,7 @@ use super::format::{self as f, Cause, Entry, Record};
 use super::report::{Difference, Report};
 use super::tickets::Tickets;
 use super::{decode, encode, start};
-use crate::machine::{Cx, Facts, Feedback, Machine, Op};
+use crate::machine::{Cx, Facts, Feedback, Machine, Manner, Op};
 use crate::start::{AnyMachine, Ended, Operation, Outcome, Settings};
 use crate::types::{
     Instant, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
@@ -212,6 +213,8 @@ impl Running {
             Settings { redact_keys: begin.redact_keys, concurrency: decode::count(begin.concurrency) };
         let mut op = Op::default();
         op.begin(begin.seed, Instant(begin.deadline_ns), budget);
+        let reading = begin.reading.as_ref().map(|reading| Arc::new(decode::reading(reading)));
+        op.set_manner(Manner { reading, forwarding: begin.forwarding });
         let name = start.name();
         let machine = start.machine(&settings);
         Ok(Self { name, machine, op, tickets: Tickets::default(), steps: 0, ended: None, dropped: false })
