@@ -12,7 +12,7 @@ use super::drive::{Kit, Terms, refuse};
 use super::runtime::Clock;
 use crate::backoff::{Budget, Tuning};
 use crate::config::Config;
-use crate::machine::{Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
+use crate::machine::{Address, Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
@@ -265,6 +265,15 @@ impl Inner {
         {
             self.registry.tell(RegistryCommand::Call { store, command });
         }
+    }
+
+    /// Where a store serves, as far as PD has told.
+    pub(super) fn address_of(&self, store: StoreId) -> Option<Address> {
+        self.raw
+            .stores
+            .meta(store)
+            .map(|meta| Arc::clone(&meta.address))
+            .filter(|address| !address.is_empty())
     }
 
     /// How the requests of a call are sent that reads as `profile` says; `None`: as the client does.
