@@ -22,8 +22,8 @@ use std::time::Duration;
 
 pub(crate) use background::Left;
 pub use checked::Checked;
-pub use drive::Pending;
 pub(crate) use drive::Terms;
+pub use drive::{Explained, Pending};
 pub use runtime::{BoxFuture, ByteStream, Channel, Clock, Compression, ConnectOptions, Runtime};
 pub(crate) use shared::Inner;
 pub use shared::Space;

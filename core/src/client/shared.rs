@@ -13,10 +13,11 @@ use super::runtime::Clock;
 use crate::backoff::Budget;
 use crate::codec::{KeyspaceId, Mode, Prefix};
 use crate::config::Config;
-use crate::machine::{Facts, Feedback, Mailbox, Op, Seat, Withdrawn};
+use crate::machine::{Address, Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
+use crate::replica::{ReadProfile, Replica};
 use crate::request::{Command, RequestOptions};
 use crate::start::{Settings, Start};
 use crate::store::{RegistryCommand, StoreTable};
@@ -258,6 +259,7 @@ impl Inner {
         kit.uses += 1;
         kit.seed = mix(self.seed ^ mix(kit.number) ^ kit.uses);
         kit.op.begin(kit.seed, terms.deadline, Budget::new(terms.allowance, self.config.backoff));
+        kit.op.set_manner(terms.manner.clone());
         kit
     }
 
@@ -295,6 +297,25 @@ impl Inner {
         {
             self.registry.tell(RegistryCommand::Call { store, command });
         }
+    }
+
+    /// Where a store serves, as far as PD has told.
+    pub(super) fn address_of(&self, store: StoreId) -> Option<Address> {
+        self.raw
+            .stores
+            .meta(store)
+            .map(|meta| Arc::clone(&meta.address))
+            .filter(|address| !address.is_empty())
+    }
+
+    /// How the requests of a call are sent that reads as `profile` says; `None`: as the client does.
+    pub(crate) fn manner(&self, profile: Option<&Arc<ReadProfile>>) -> Manner {
+        let profile = profile.or(self.config.reading.as_ref()).filter(|profile| !profile.is_plain());
+        let reading = profile.map(|profile| match profile.replica {
+            Replica::Closest => Arc::new(profile.in_zone(self.config.zone.as_deref())),
+            _ => Arc::clone(profile),
+        });
+        Manner { reading, forwarding: self.config.forwarding }
     }
 
     /// What machines are built with.

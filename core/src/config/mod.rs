@@ -28,6 +28,7 @@ pub use options::ConfigOption;
 
 use crate::backoff::Tuning;
 use crate::metrics::Sink;
+use crate::replica::ReadProfile;
 use crate::request::RequestOptions;
 use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
@@ -170,6 +171,13 @@ pub struct Config {
     pub preload_regions: bool,
     /// How often all regions are asked for again; zero: never, each when it has changed. client-go: `RegionsRefreshInterval`.
     pub refresh_regions: Duration,
+    /// How reads are done that name no profile of their own; `None`: by the leaders.
+    pub reading: Option<Arc<ReadProfile>>,
+    /// The zone this client is in, as stores name theirs by the label `zone`: what is closest. client-go: `ZoneLabel`.
+    pub zone: Option<String>,
+    /// Whether a leader that cannot be reached from here is asked through another store of its region. client-go:
+    /// `EnableForwarding`.
+    pub forwarding: bool,
     /// Whether errors show `?` instead of keys.
     pub redact_keys: bool,
     /// Commands that can wait in one service of the client.
@@ -216,6 +224,9 @@ impl Default for Config {
             max_regions: usize::MAX,
             preload_regions: false,
             refresh_regions: Duration::ZERO,
+            reading: None,
+            zone: None,
+            forwarding: false,
             redact_keys: false,
             max_waiting: 1 << 16,
             concurrency: 64,

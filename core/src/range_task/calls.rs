@@ -127,6 +127,7 @@ impl Regions {
             allowance,
             space: self.space,
             options: self.client.options().clone(),
+            manner: inner.manner(None),
             background: false,
         };
         Pending::new(inner, terms, operation)

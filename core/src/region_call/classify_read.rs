@@ -11,20 +11,9 @@ use super::classify::{Reaction, Situation, Verdict, classify_transport, decide, 
 use super::region_error::{RegionError, read, text};
 use crate::backoff::Kind;
 use crate::error::words::{BUSY_DEADLINE, DEADLINE};
+pub use crate::machine::Asked;
 use crate::machine::{Feedback, StaleReason, TransportClass, TransportFault};
 use crate::types::{PeerId, StoreId};
-
-/// How an attempt asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Asked {
-    /// As a leader is asked.
-    Plainly,
-    /// With `replica_read`: a follower asks the leader how far it must be.
-    ReplicaRead,
-    /// With `stale_read`: for data as old as the timestamp.
-    StaleRead,
-}
 
 /// What the request has to do with its region's leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

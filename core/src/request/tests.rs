@@ -165,7 +165,7 @@ fn the_table_of_commands() {
 fn attempt(region: u64) -> Attempt {
     let region = RegionVersion { id: RegionId(region), version: 2, conf_ver: 3 };
     let to = Located { region, peer: PeerId(4), store: StoreId(5) };
-    Attempt { to, retry: true, max_execution_ms: 6 }
+    Attempt { retry: true, max_execution_ms: 6, ..Attempt::first(to) }
 }
 
 /// client-go: `TestAttachContextSetsRequestContext`, `TestTiDB51921`: there the message is changed in place, here each attempt

@@ -133,7 +133,7 @@ impl PageMachine {
         };
         let route = Route::Region { key: span.start.clone(), region: to.region };
         let call = RegionCall::new(OPERATION, route, self.view.request(&message));
-        Phase::Calling { call: Box::new(call.resume(self.attempts.clone())), span }
+        Phase::Calling { call: Box::new(call.resume(self.attempts.clone()).at_leader(self.view.met)), span }
     }
 
     /// The pairs of an answer, unless locks were met.

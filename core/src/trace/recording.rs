@@ -12,7 +12,7 @@ use super::tickets::{Kind, Tickets};
 use crate::backoff::{Allowance, Tuning};
 use crate::client::Space;
 use crate::codec::Mode;
-use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Op, TicketId};
+use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Manner, Op, TicketId};
 use crate::request::Command;
 use crate::start::{Ended, Settings, Start};
 use crate::types::{
@@ -44,7 +44,7 @@ pub(crate) struct Moment {
 }
 
 /// What an operation begins with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Birth {
     pub(crate) seed: u64,
     pub(crate) space: Space,
@@ -52,6 +52,7 @@ pub(crate) struct Birth {
     pub(crate) allowance: Allowance,
     pub(crate) tuning: Tuning,
     pub(crate) settings: Settings,
+    pub(crate) manner: Manner,
     /// The operation that left it to the background; 0: none.
     pub(crate) parent: u64,
 }
@@ -107,6 +108,8 @@ impl Recording {
             zeroed_values: self.outlet.recorder().zeroes_values(),
             start: self.start.take().map(|start| *start),
             api_v2,
+            reading: birth.manner.reading.as_deref().map(encode::reading),
+            forwarding: birth.manner.forwarding,
         };
         self.write(f::Entry::Begin(begin), at);
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::file::{Records, TraceError};
@@ -11,7 +12,7 @@ use super::report::{Difference, Report};
 use super::tickets::Tickets;
 use super::{decode, encode, start};
 use crate::codec::Mode;
-use crate::machine::{Cx, Facts, Feedback, Machine, Op};
+use crate::machine::{Cx, Facts, Feedback, Machine, Manner, Op};
 use crate::request::Command;
 use crate::start::{AnyMachine, Ended, Operation, Outcome, Settings};
 use crate::types::{
@@ -218,6 +219,8 @@ impl Running {
         };
         let mut op = Op::default();
         op.begin(begin.seed, Instant(begin.deadline_ns), budget);
+        let reading = begin.reading.as_ref().map(|reading| Arc::new(decode::reading(reading)));
+        op.set_manner(Manner { reading, forwarding: begin.forwarding });
         let name = start.name();
         let machine = start.machine(&settings);
         Ok(Self {
