@@ -5,10 +5,10 @@
 //!
 //! * [`client`]: what applications call, and the drivers that connect machines with a runtime;
 //! * operations: `raw`, `snapshot`, `txn`, [`range_task`] (regions as such);
-//! * building blocks: `region_call` (one request to one region, with its retries), `lock`;
+//! * building blocks: `region_call` (one request to one region, with its retries), `lock`; [`replica`] (which replica is asked);
 //! * services and shared state: [`region`], [`store`], [`stream`], [`pd`], [`tso`], [`timers`];
 //! * for who looks on: [`observe`], [`metrics`], [`details`], [`trace`];
-//! * values: [`request`], [`backoff`], [`codec`], [`config`], [`error`], [`types`];
+//! * values: [`explain`], [`request`], [`backoff`], [`codec`], [`config`], [`error`], [`types`];
 //! * [`machine`]: the kernel.
 
 pub mod backoff;
@@ -17,6 +17,7 @@ pub mod codec;
 pub mod config;
 pub mod details;
 pub mod error;
+pub mod explain;
 pub mod lock;
 pub mod machine;
 pub mod membuf;
@@ -27,6 +28,7 @@ pub mod range_task;
 pub mod raw;
 pub mod region;
 pub mod region_call;
+pub mod replica;
 pub mod request;
 pub mod snapshot;
 pub mod start;

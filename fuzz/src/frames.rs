@@ -57,7 +57,7 @@ fn request(n: u32, put: bool) -> Request {
 
 fn attempt() -> Attempt {
     let region = RegionVersion { id: RegionId(3), version: 2, conf_ver: 1 };
-    Attempt { to: Located { region, peer: PeerId(5), store: StoreId(7) }, retry: false, max_execution_ms: 9 }
+    Attempt { max_execution_ms: 9, ..Attempt::first(Located { region, peer: PeerId(5), store: StoreId(7) }) }
 }
 
 impl Play {

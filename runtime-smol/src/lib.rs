@@ -20,6 +20,7 @@
 //! * `ring` (default): TLS by rustls on ring.
 //! * `aws-lc`: TLS by rustls on aws-lc-rs; goes before `ring` where both are on. Needs a C compiler, at times cmake.
 //! * `gzip`: messages compressed by gzip, where [`Compression`](client::Compression) asks for it. In pure Rust.
+//! * `serde`: [`config::Config`] in files, such as TOML.
 //! * `async-std`: the runtime `AsyncStd`. async-std is no longer maintained (RUSTSEC-2025-0052), and smol is what its authors
 //!   recommend instead, as do we: this is for programs that still use it.
 //!

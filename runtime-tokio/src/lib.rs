@@ -21,6 +21,7 @@
 //! * `gzip`: messages compressed by gzip, where [`Compression`](client::Compression) asks for it. In pure Rust.
 //! * `metrics`: [`metrics::Facade`], a sink of the client's metrics for any recorder of the `metrics` crate.
 //! * `tracing`: [`observe::Spans`], spans of operations and requests.
+//! * `serde`: [`config::Config`] in files, such as TOML.
 //! * `tonic`: `grpc_status`, for services that are themselves served by tonic.
 //!
 //! Without the first two plain connections work and asking for TLS is refused with a text that says so. Which of the two is used

@@ -245,6 +245,7 @@ impl Budget {
         Exhausted {
             kind: last.kind,
             longest: record.and_then(Record::longest),
+            route: None,
             limit: self.limit.unwrap_or_default(),
             slept: self.slept(),
             excluded,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kind::{Kind, Verdict};
+use crate::explain::Explanation;
 use crate::types::Instant;
 
 /// Something that went wrong on the way.
@@ -63,6 +64,8 @@ pub struct Exhausted {
     pub longest: Option<Kind>,
     /// How long the operation might have slept.
     pub limit: Duration,
+    /// The attempts that failed of the request that found the budget spent, if it was a region's.
+    pub route: Option<Box<Explanation>>,
     /// How long it slept, with what does not count; it can exceed `limit` by one sleep.
     pub slept: Duration,
     /// How much of that does not count.

@@ -393,6 +393,24 @@ fn sleeps_of_children_at_the_same_time_count_once() {
     assert_eq!(budget.tallies().map(|t| (t.kind, t.times)).collect::<Vec<_>>(), [(Kind::TikvDiskFull, 1000)]);
 }
 
+/// client-go: `error/error.go: ErrPDServerTimeout` has no text where a spent budget brings it.
+#[test]
+fn fixes_a_spent_budget_of_pd_says_what_it_waited_for() {
+    let error = Waiter::new(Allowance::Nothing).wait(Kind::PdRpc).unwrap_err();
+    assert_eq!(error.to_string(), "pd server timeout: no retry allowed: pdRPC at 0.000 s: test");
+}
+
+/// client-go: a fork or clone of a backoffer that allows nothing allows everything.
+#[test]
+fn fixes_every_child_of_an_operation_that_may_not_wait_may_not_wait() {
+    let mut budget = Budget::new(Allowance::Nothing, Tuning::default());
+    for _ in 0..3 {
+        let mut child = Attempts::default();
+        let next = budget.next(Kind::RegionMiss, &mut child, "test".into(), Instant(0), &mut rng());
+        assert!(matches!(next, Decision::GiveUp(_)));
+    }
+}
+
 fn any_kind() -> impl Strategy<Value = Kind> {
     proptest::sample::select(&Kind::ALL[..])
 }

@@ -1,5 +1,6 @@
 //! Connecting: finds PD, then starts the client's service tasks.
 
+use std::fmt::Debug;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,14 +11,16 @@ use super::host::{Host, Surroundings};
 use super::runtime::{ConnectOptions, Runtime};
 use super::shared::{Inner, Parts, SpaceState, Stores};
 use super::wire::Wire;
-use crate::codec::Mode;
-use crate::config::{Config, Security};
-use crate::error::Error;
+use crate::codec::keyspace::{DEFAULT_KEYSPACE, PREFIX_LEN};
+use crate::codec::{KeyspaceId, Mode};
+use crate::config::{ApiVersion, Config, Security};
+use crate::error::{Error, ServiceError};
 use crate::machine::{Answer, Asker, Completion, Fault, Feedback, Mailbox, Seat, Service, TicketId};
 use crate::metrics::OperationMetrics;
-use crate::pd::{PdCommand, PdConfig, PdReply, PdService, parse_endpoints};
+use crate::pd::{PdCommand, PdConfig, PdQuery, PdReply, PdService, parse_endpoints};
 use crate::region::Directory;
 use crate::region::loader::{LoaderCommand, LoaderConfig, LoaderEffect, RegionLoader};
+use crate::request::Profile;
 use crate::store::{Registry, RegistryCommand, RegistryEffect, StoreTable};
 use crate::stream::{StoreStream, StreamCommand};
 use crate::timers::Timers;
@@ -25,10 +28,15 @@ use crate::trace::Tap;
 use crate::tso::TsoBatcher;
 use crate::types::{ClusterId, Instant, Key, Liveness, StoreId};
 
+/// The operation that errors name.
+const CONNECT: &str = "connect";
+
 /// The queues, seeds and connections that every service task gets.
 struct Founder {
     runtime: Arc<dyn Runtime>,
     config: Config,
+    /// What every request has in its context.
+    context: Profile,
     pd: Arc<Mailbox<PdCommand>>,
     seeds: fastrand::Rng,
 }
@@ -120,6 +128,7 @@ pub(super) async fn connect(
     endpoints: &[impl AsRef<str>],
     mut config: Config,
 ) -> Result<Client, Error> {
+    config.validate()?;
     config.trace = config.trace.map(|recorder| recorder.join());
     if let Some(sink) = &config.metrics {
         config.requests = config.requests.observer(OperationMetrics::new(Arc::clone(sink)));
@@ -130,6 +139,7 @@ pub(super) async fn connect(
         runtime,
         pd: Arc::new(Mailbox::new(config.max_waiting)),
         seeds: fastrand::Rng::with_seed(seed),
+        context: Profile::default(),
         config,
     };
     let pd = Arc::clone(&founder.pd);
@@ -138,16 +148,50 @@ pub(super) async fn connect(
     pd_config.encrypted = founder.config.security != Security::Plain;
     founder.start("pd", PdService::new(pd_config), &pd, |_, _| {}, |never| match never {});
     let cluster = find_cluster(&pd).await?;
+    let keyspace = match &founder.config.api_version {
+        ApiVersion::V1 => None,
+        ApiVersion::V2 { keyspace } => {
+            let name = if keyspace.is_empty() { DEFAULT_KEYSPACE } else { keyspace.as_str() };
+            let deadline = founder.runtime.now() + founder.config.connect_timeout;
+            let id = find_keyspace(&pd, name, deadline).await?;
+            founder.context = Profile::of_keyspace(id, name);
+            Some(id)
+        }
+    };
+    if keyspace.is_some() {
+        // The limit is that of the stores, for which the prefix is a part of the key.
+        founder.config.max_key = founder.config.max_key.saturating_sub(PREFIX_LEN);
+    }
     unfinished.0 = None;
-    Ok(Client::new(Arc::new(found(founder, cluster, seed))))
+    Ok(Client::new(Arc::new(found(founder, cluster, keyspace, seed))))
 }
 
 /// Asks PD for its cluster; ends within the connect time-out, which PD's service keeps.
 async fn find_cluster(pd: &Mailbox<PdCommand>) -> Result<ClusterId, Error> {
-    const CONNECT: &str = "connect";
+    match ask(pd, |asker| PdCommand::Connect { asker }).await? {
+        PdReply::Leader { cluster, .. } => Ok(cluster),
+        other => Err(no_answer(&other)),
+    }
+}
+
+/// Asks PD for the id of a keyspace, which must be in use.
+///
+/// client-go: `internal/locate/pd_codec.go: NewCodecPDClientWithKeyspace`.
+async fn find_keyspace(pd: &Mailbox<PdCommand>, name: &str, deadline: Instant) -> Result<KeyspaceId, Error> {
+    let query = PdQuery::Keyspace { name: name.into() };
+    let found = match ask(pd, |asker| PdCommand::Query { query, asker, deadline }).await? {
+        PdReply::Keyspace(found) => found,
+        other => return Err(no_answer(&other)),
+    };
+    let unknown = || ServiceError::BadKeyspace { name: name.into(), reason: "PD does not know it".into() };
+    Ok(found.ok_or_else(unknown)?.usable()?)
+}
+
+/// Asks PD's service, before there is any operation.
+async fn ask(pd: &Mailbox<PdCommand>, command: impl FnOnce(Asker) -> PdCommand) -> Result<PdReply, Error> {
     let seat = Arc::new(Seat::default());
     let asker = Asker::new(Arc::clone(&seat), TicketId::new(0, 0));
-    if pd.ask(PdCommand::Connect { asker }).is_err() {
+    if pd.ask(command(asker)).is_err() {
         return Err(Error::of_fault(CONNECT, Fault::Overloaded));
     }
     let (_, completion) = poll_fn(|cx| {
@@ -156,20 +200,25 @@ async fn find_cluster(pd: &Mailbox<PdCommand>) -> Result<ClusterId, Error> {
     })
     .await;
     match completion {
-        Completion::Answer(Answer::Pd(PdReply::Leader { cluster, .. })) => Ok(cluster),
+        Completion::Answer(Answer::Pd(reply)) => Ok(reply),
         Completion::Fault(fault) => Err(Error::of_fault(CONNECT, fault)),
-        other => Err(Error::Corrupt { operation: CONNECT, detail: format!("{other:?}").into() }),
+        other => Err(no_answer(&other)),
     }
 }
 
+fn no_answer(instead: &dyn Debug) -> Error {
+    Error::Corrupt { operation: CONNECT, detail: format!("{instead:?}").into() }
+}
+
 /// Starts every service task.
-fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
+fn found(mut founder: Founder, cluster: ClusterId, keyspace: Option<KeyspaceId>, seed: u64) -> Inner {
     let timers = founder.mailbox();
     founder.start("timers", Timers::default(), &timers, |_, _| {}, |never| match never {});
     let tso = founder.mailbox();
     founder.start("timestamps", TsoBatcher::default(), &tso, |_, _| {}, |never| match never {});
     let known = Arc::new(StoreTable::default());
-    let raw = founder.space("raw regions", Mode::Raw, &known);
+    let raw_mode = if keyspace.is_some() { Mode::Txn } else { Mode::Raw };
+    let raw = founder.space("raw regions", raw_mode, &known);
     let txn = founder.space("transactional regions", Mode::Txn, &known);
     let stores = Arc::new(Stores::default());
     let registry = founder.mailbox();
@@ -184,6 +233,7 @@ fn found(mut founder: Founder, cluster: ClusterId, seed: u64) -> Inner {
         clock: founder.runtime,
         config: founder.config,
         cluster,
+        keyspace,
         seed,
         stores,
         registry,
@@ -207,13 +257,15 @@ fn launcher(
     let mut founder = Founder {
         runtime: Arc::clone(&founder.runtime),
         config: founder.config.clone(),
+        context: founder.context.clone(),
         pd: Arc::clone(&founder.pd),
         seeds: founder.seeds.fork(),
     };
     let (table, clock) = (Arc::clone(&known), Arc::clone(&founder.runtime));
     let mut launch = move |stores: &Stores, store: StoreId, address| {
         let mailbox: Arc<Mailbox<StreamCommand>> = founder.mailbox();
-        let stream = StoreStream::new(address, founder.config.stream.clone());
+        let stream =
+            StoreStream::new(address, founder.config.stream.clone()).of_client(founder.context.clone());
         let told = Arc::clone(&table);
         let report = move |feedback: &Feedback, now| told.apply(feedback, now);
         founder.start(format!("store {store}"), stream, &mailbox, report, |never| match never {});

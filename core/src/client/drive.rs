@@ -3,16 +3,18 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::checked::Checked;
 use super::shared::{Inner, Space};
 use super::watch::{Departure, Watched};
-use crate::backoff::{Allowance, Tuning};
+use crate::backoff::Allowance;
+use crate::codec::Placed;
 use crate::error::{Error, ErrorKind};
+use crate::explain::Explanation;
 use crate::machine::{
-    Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Op, Question, Seat, TicketId,
-    Withdrawn,
+    Asker, Completion, Cx, Destination, Effect, Fault, Feedback, Machine, Manner, Op, Question, Seat,
+    TicketId, Withdrawn,
 };
 use crate::pd::{PdCommand, PdQuery};
 use crate::region::loader::LoaderCommand;
@@ -52,6 +54,8 @@ pub(crate) struct Terms {
     pub(crate) options: RequestOptions,
     /// Whether it runs in the background.
     pub(crate) background: bool,
+    /// How its requests are sent.
+    pub(crate) manner: Manner,
 }
 
 /// Runs one operation: steps its machine once for each completion and carries out its effects.
@@ -60,6 +64,8 @@ pub(crate) struct Terms {
 struct Drive<M: Machine> {
     client: Arc<Inner>,
     terms: Terms,
+    /// What its requests meet is asked for.
+    explains: bool,
     machine: M,
     stage: Stage,
     /// With a recorder only.
@@ -85,7 +91,7 @@ struct Recorded<T> {
 enum Stage {
     Unborn,
     Running(Box<Kit>),
-    Done,
+    Done(Option<Box<Explanation>>),
 }
 
 impl<M: Machine> Drive<M> {
@@ -109,7 +115,10 @@ impl<M: Machine> Drive<M> {
 
     /// The operation is over, with this output; without one it was dropped.
     fn finish(&mut self, output: Option<&M::Output>) {
-        if let Stage::Running(kit) = std::mem::replace(&mut self.stage, Stage::Done) {
+        if let Stage::Running(mut kit) = std::mem::replace(&mut self.stage, Stage::Done(None)) {
+            if self.explains {
+                self.stage = Stage::Done(kit.op.take_explanation());
+            }
             self.client.give_back(kit);
         }
         if let Some(Watching { watched, failure }) = self.watching.as_deref_mut() {
@@ -137,9 +146,10 @@ impl<T> Recorded<T> {
             let birth = Birth {
                 seed: kit.seed,
                 space: terms.space,
+                manner: terms.manner.clone(),
                 deadline: terms.deadline,
                 allowance: terms.allowance,
-                tuning: Tuning::default(),
+                tuning: client.config.backoff,
                 settings: client.settings(),
                 parent: self.parent,
             };
@@ -165,7 +175,10 @@ impl<M: Machine + Unpin> Future for Drive<M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<M::Output> {
         let this = &mut *self;
         if let Stage::Unborn = this.stage {
-            let kit = this.client.kit(&this.terms);
+            let mut kit = this.client.kit(&this.terms);
+            if this.explains {
+                kit.op.explain();
+            }
             kit.seat.register(cx.waker());
             this.stage = Stage::Running(kit);
             if let Poll::Ready(output) = this.step(this.recorded.is_some().then_some(Event::First)) {
@@ -338,11 +351,16 @@ pub struct Pending<M: Machine>(Drive<M>);
 
 impl<M: Machine<Output: Outcome>> Pending<M> {
     /// The call of `operation`.
-    pub(crate) fn new<O: Operation<Machine = M>>(client: &Arc<Inner>, terms: Terms, operation: O) -> Self {
+    pub(crate) fn new<O>(client: &Arc<Inner>, terms: Terms, operation: O) -> Self
+    where
+        O: Operation<Machine = M> + Placed,
+    {
+        let operation = entered(client, &terms, operation);
         Self::of_parent(client, terms, operation, 0)
     }
 
-    /// The run of an operation that another one, recorded under the number `parent`, has left; 0: it is not recorded.
+    /// The run of an operation that another one, recorded under the number `parent`, has left (0: it is not recorded): its keys
+    /// are those of the stores.
     pub(crate) fn of_parent<O: Operation<Machine = M>>(
         client: &Arc<Inner>,
         terms: Terms,
@@ -361,16 +379,24 @@ where
     T: Shown,
 {
     /// The call of `operation`, unless its arguments were refused. A refused one is not recorded: it does nothing.
-    pub(crate) fn checked<O: Operation<Machine = M>>(
-        client: &Arc<Inner>,
-        terms: Terms,
-        operation: Result<O, Error>,
-    ) -> Self {
+    pub(crate) fn checked<O>(client: &Arc<Inner>, terms: Terms, operation: Result<O, Error>) -> Self
+    where
+        O: Operation<Machine = M> + Placed,
+    {
+        let operation = operation.map(|operation| entered(client, &terms, operation));
         let recorded = operation.as_ref().ok().and_then(|operation| Recorded::of(client, operation, 0));
         let watching = operation.as_ref().ok().and_then(|operation| Watching::of(client, &terms, operation));
         let machine = operation.map(|operation| operation.machine(&client.settings()));
         Self::begin(client, terms, Checked::new(machine), recorded, watching)
     }
+}
+
+/// The way into the client's keyspace, if it has one; [`Pending::poll`] is the way out.
+fn entered<O: Placed>(client: &Inner, terms: &Terms, mut operation: O) -> O {
+    if let Some(keyspace) = client.prefix(terms.space) {
+        operation.enter(keyspace);
+    }
+    operation
 }
 
 impl<M: Machine> Pending<M> {
@@ -381,7 +407,14 @@ impl<M: Machine> Pending<M> {
         recorded: Option<Box<Recorded<M::Output>>>,
         watching: Option<Box<Watching<M::Output>>>,
     ) -> Self {
-        Self(Drive { client: Arc::clone(client), terms, machine, stage: Stage::Unborn, recorded, watching })
+        let client = Arc::clone(client);
+        Self(Drive { client, terms, explains: false, machine, stage: Stage::Unborn, recorded, watching })
+    }
+
+    /// Tells what the call's requests met, too.
+    pub(crate) fn explain(mut self) -> Explained<Self> {
+        self.0.explains = true;
+        Explained(self)
     }
 }
 
@@ -402,11 +435,40 @@ impl<T: Outcome> Recorded<T> {
     }
 }
 
-impl<M: Machine + Unpin> Future for Pending<M> {
+impl<M: Machine<Output: Outcome> + Unpin> Future for Pending<M> {
     type Output = M::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<M::Output> {
-        Pin::new(&mut self.0).poll(cx)
+        let mut polled = Pin::new(&mut self.0).poll(cx);
+        if let Poll::Ready(output) = &mut polled
+            && let Some(keyspace) = self.0.client.prefix(self.0.terms.space)
+        {
+            output.leave(keyspace);
+        }
+        polled
+    }
+}
+
+/// A call that also tells what its requests met: which stores were asked, how, why these, and what came of it.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Explained<P>(P);
+
+impl<M: Machine + Unpin> Future for Explained<Pending<M>> {
+    type Output = (M::Output, Explanation);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let output = ready!(Pin::new(&mut self.0.0).poll(cx));
+        let told = match &mut self.0.0.stage {
+            Stage::Done(told) => told.take(),
+            Stage::Unborn | Stage::Running(_) => None,
+        };
+        Poll::Ready((output, told.map_or_else(Explanation::default, |told| *told)))
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Explained<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Explained").field(&self.0).finish()
     }
 }
 

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 pub(crate) use background::Left;
 pub use checked::Checked;
-pub use drive::Pending;
 pub(crate) use drive::Terms;
+pub use drive::{Explained, Pending};
 pub use runtime::{BoxFuture, ByteStream, Channel, Clock, Compression, ConnectOptions, Runtime};
 pub(crate) use shared::Inner;
 pub use shared::Space;
@@ -66,8 +66,10 @@ impl Client {
     /// Finds PD at one of `endpoints` (`host:port`) and starts the client's tasks on `runtime`.
     ///
     /// # Errors
+    /// [`ConfigError`](crate::config::ConfigError): all that is wrong with `config`, before anything is started;
     /// [`ServiceError`](crate::error::ServiceError): an address that is none, no PD that answers within
-    /// `config.connect_timeout`, PDs of different clusters, certificates that cannot be used.
+    /// `config.connect_timeout`, PDs of different clusters, certificates that cannot be used, a keyspace that is not
+    /// there or not in use.
     ///
     /// # Cancel safety
     /// Dropping the future ends what it had started.
@@ -78,7 +80,8 @@ impl Client {
         endpoints: &[impl AsRef<str>],
         config: Config,
     ) -> Result<Self, Error> {
-        connect::connect(runtime, endpoints, config).await
+        // On the heap: whoever awaits this has a small future.
+        Box::pin(connect::connect(runtime, endpoints, config)).await
     }
 
     /// Raw calls, to the default column family.

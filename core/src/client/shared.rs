@@ -10,13 +10,15 @@ use crossbeam_queue::ArrayQueue;
 use super::background::{BackgroundCommand, Left};
 use super::drive::{Kit, Terms, refuse};
 use super::runtime::Clock;
-use crate::backoff::{Budget, Tuning};
+use crate::backoff::Budget;
+use crate::codec::{KeyspaceId, Mode, Prefix};
 use crate::config::Config;
-use crate::machine::{Facts, Feedback, Mailbox, Op, Seat, Withdrawn};
+use crate::machine::{Address, Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
-use crate::request::RequestOptions;
+use crate::replica::{ReadProfile, Replica};
+use crate::request::{Command, RequestOptions};
 use crate::start::{Settings, Start};
 use crate::store::{RegistryCommand, StoreTable};
 use crate::stream::StreamCommand;
@@ -75,6 +77,10 @@ impl Facts for SpaceState {
 
     fn labels(&self, store: StoreId) -> Labels {
         self.stores.labels(store)
+    }
+
+    fn mode(&self, _: Command) -> Mode {
+        self.directory.mode()
     }
 
     fn report(&self, feedback: &Feedback, now: Instant) {
@@ -150,6 +156,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Config,
     pub(crate) cluster: ClusterId,
+    /// The keyspace of API v2; `None`: API v1.
+    pub(crate) keyspace: Option<KeyspaceId>,
     pub(crate) seed: u64,
     pub(crate) stores: Arc<Stores>,
     pub(crate) registry: Arc<Mailbox<RegistryCommand>>,
@@ -170,6 +178,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Config,
     pub(crate) cluster: ClusterId,
+    /// The keyspace of API v2; `None`: API v1.
+    pub(crate) keyspace: Option<KeyspaceId>,
     pub(crate) seed: u64,
     pub(crate) stores: Arc<Stores>,
     pub(crate) registry: Arc<Mailbox<RegistryCommand>>,
@@ -189,12 +199,26 @@ impl fmt::Debug for Inner {
 
 impl Inner {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { clock, config, cluster, seed, stores, registry, timers, tso, pd, background, raw, txn } =
-            parts;
+        let Parts {
+            clock,
+            config,
+            cluster,
+            keyspace,
+            seed,
+            stores,
+            registry,
+            timers,
+            tso,
+            pd,
+            background,
+            raw,
+            txn,
+        } = parts;
         Self {
             clock,
             config,
             cluster,
+            keyspace,
             seed,
             stores,
             registry,
@@ -208,6 +232,15 @@ impl Inner {
             kits: ArrayQueue::new(KITS),
             made: AtomicU64::new(0),
         }
+    }
+
+    /// What stands before each key of a space; `None`: nothing, as with API v1.
+    pub(super) fn prefix(&self, space: Space) -> Option<Prefix> {
+        let keyspace = self.keyspace?;
+        Some(match space {
+            Space::Raw => Prefix::raw(keyspace),
+            Space::Txn => Prefix::txn(keyspace),
+        })
     }
 
     pub(crate) fn space(&self, space: Space) -> &SpaceState {
@@ -225,7 +258,8 @@ impl Inner {
         });
         kit.uses += 1;
         kit.seed = mix(self.seed ^ mix(kit.number) ^ kit.uses);
-        kit.op.begin(kit.seed, terms.deadline, Budget::new(terms.allowance, Tuning::default()));
+        kit.op.begin(kit.seed, terms.deadline, Budget::new(terms.allowance, self.config.backoff));
+        kit.op.set_manner(terms.manner.clone());
         kit
     }
 
@@ -265,10 +299,29 @@ impl Inner {
         }
     }
 
+    /// Where a store serves, as far as PD has told.
+    pub(super) fn address_of(&self, store: StoreId) -> Option<Address> {
+        self.raw
+            .stores
+            .meta(store)
+            .map(|meta| Arc::clone(&meta.address))
+            .filter(|address| !address.is_empty())
+    }
+
+    /// How the requests of a call are sent that reads as `profile` says; `None`: as the client does.
+    pub(crate) fn manner(&self, profile: Option<&Arc<ReadProfile>>) -> Manner {
+        let profile = profile.or(self.config.reading.as_ref()).filter(|profile| !profile.is_plain());
+        let reading = profile.map(|profile| match profile.replica {
+            Replica::Closest => Arc::new(profile.in_zone(self.config.zone.as_deref())),
+            _ => Arc::clone(profile),
+        });
+        Manner { reading, forwarding: self.config.forwarding }
+    }
+
     /// What machines are built with.
     pub(crate) fn settings(&self) -> Settings {
         let Config { redact_keys, concurrency, .. } = self.config;
-        Settings { redact_keys, concurrency }
+        Settings { redact_keys, concurrency, api_v2: self.keyspace.is_some() }
     }
 
     /// Runs an operation in the background set; it keeps the client's tasks alive until it ends. `parent` is the number of the

@@ -38,8 +38,11 @@ impl Departure {
             None => request,
             Some(profile) => Arc::new(request.under(profile)),
         };
-        client
-            .send(attempt.to.store, StreamCommand::Call { asker, attempt, request, deadline, forward: None });
+        // A store whose address is not known is asked by itself: nobody could forward to it.
+        let target = attempt.to.store;
+        let through = attempt.through.and_then(|proxy| Some((proxy, client.address_of(target)?)));
+        let (store, forward) = through.map_or((target, None), |(proxy, address)| (proxy, Some(address)));
+        client.send(store, StreamCommand::Call { asker, attempt, request, deadline, forward });
     }
 }
 

@@ -14,9 +14,9 @@ use crate::types::{Key, KeyRange};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// As they are: API v1, raw.
+    /// As they are: raw keys of API v1.
     Raw,
-    /// Memcomparable: API v1, transactional.
+    /// Memcomparable: transactional keys, and all of API v2 (with their prefix, see [`keyspace`](super::keyspace)).
     Txn,
 }
 

@@ -1,4 +1,19 @@
 //! The configuration of one client. Nothing is global: two clients in one process have two of these.
+//!
+//! A [`Config`] is plain fields with defaults. `options` is the table of those that have a text: from it come the
+//! [`ConfigBuilder`] (fields, texts and the environment, one laid over the other), the [`Dsn`] (a cluster and its options in one
+//! line), files by serde, validation, and the list for people. `text` has the kinds of values; [`ConfigError`] tells all that is
+//! wrong at once. The core reads neither environment nor files: whoever does hands over what is there.
+
+mod builder;
+mod dsn;
+mod fault;
+mod options;
+#[cfg(feature = "serde")]
+mod serde;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +21,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use builder::{ConfigBuilder, ENV_PREFIX};
+pub use dsn::Dsn;
+pub use fault::{ConfigError, ConfigFault};
+pub use options::ConfigOption;
+
+use crate::backoff::Tuning;
 use crate::metrics::Sink;
+use crate::replica::ReadProfile;
 use crate::request::RequestOptions;
 use crate::store::StoreConfig;
 use crate::stream::StreamConfig;
@@ -112,6 +134,22 @@ impl Tls {
     }
 }
 
+/// The version of TiKV's storage API that the cluster's stores are set to.
+///
+/// client-go: `rawkv/rawkv.go: WithAPIVersion, WithKeyspace`, `txnkv/client.go: WithAPIVersion, WithKeyspace`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ApiVersion {
+    /// Keys as they are; also of stores whose raw values have lifetimes (`V1TTL`).
+    #[default]
+    V1,
+    /// Keys of one keyspace: the client sees nothing else, and its keys are seen by nobody else.
+    V2 {
+        /// The keyspace's name; empty: that of the keyspace that each cluster has, `DEFAULT`.
+        keyspace: String,
+    },
+}
+
 /// The configuration of one client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -133,18 +171,30 @@ pub struct Config {
     pub preload_regions: bool,
     /// How often all regions are asked for again; zero: never, each when it has changed. client-go: `RegionsRefreshInterval`.
     pub refresh_regions: Duration,
+    /// How reads are done that name no profile of their own; `None`: by the leaders.
+    pub reading: Option<Arc<ReadProfile>>,
+    /// The zone this client is in, as stores name theirs by the label `zone`: what is closest. client-go: `ZoneLabel`.
+    pub zone: Option<String>,
+    /// Whether a leader that cannot be reached from here is asked through another store of its region. client-go:
+    /// `EnableForwarding`.
+    pub forwarding: bool,
     /// Whether errors show `?` instead of keys.
     pub redact_keys: bool,
     /// Commands that can wait in one service of the client.
     pub max_waiting: usize,
     /// Requests of one call under way at a time.
     pub concurrency: usize,
+    /// The version of the storage API, with API v2 the keyspace.
+    pub api_version: ApiVersion,
     /// The largest key with its value. client-go: `config.go: TxnEntrySizeLimit`.
     pub max_entry: usize,
-    /// The longest key. TiKV: `storage.max-key-size`.
+    /// The longest key. TiKV: `storage.max-key-size`. With API v2 a client's own configuration has 4 less: each key goes with the
+    /// prefix of its keyspace.
     pub max_key: usize,
     /// The most bytes a transaction may hold.
     pub max_txn: usize,
+    /// How patient retries are.
+    pub backoff: Tuning,
     /// Plain or TLS.
     pub security: Security,
     /// How connections are kept.
@@ -174,12 +224,17 @@ impl Default for Config {
             max_regions: usize::MAX,
             preload_regions: false,
             refresh_regions: Duration::ZERO,
+            reading: None,
+            zone: None,
+            forwarding: false,
             redact_keys: false,
             max_waiting: 1 << 16,
             concurrency: 64,
+            api_version: ApiVersion::V1,
             max_entry: 6 << 20,
             max_key: 8 << 10,
             max_txn: 100 << 20,
+            backoff: Tuning::default(),
             security: Security::Plain,
             connection: crate::client::ConnectOptions::default(),
             stream: StreamConfig::default(),
@@ -189,5 +244,32 @@ impl Default for Config {
             metrics: None,
             trace: None,
         }
+    }
+}
+
+impl Config {
+    /// A configuration of fields, texts and an environment, one laid over the other.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+
+    /// Lays more over this one.
+    pub fn into_builder(self) -> ConfigBuilder {
+        self.into()
+    }
+
+    /// Every option that has a text, as builders, files, environments and addresses name it. For the list of a program's help.
+    pub fn options() -> impl Iterator<Item = &'static ConfigOption> {
+        options::OPTIONS.iter()
+    }
+
+    /// Looks at every option; connecting does it, too.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    ///
+    /// client-go: `config/client.go: Valid`, `config/config.go: Valid`, which nobody calls there.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::of(options::faults(self))
     }
 }

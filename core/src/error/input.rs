@@ -63,3 +63,19 @@ pub enum InputError {
         most: usize,
     },
 }
+
+impl InputError {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> Option<&ShownKey> {
+        match self {
+            Self::EmptyValue { key, .. }
+            | Self::KeyTooLarge { key, .. }
+            | Self::EntryTooLarge { key, .. } => Some(key),
+            Self::EmptyKey { .. }
+            | Self::TxnTooLarge { .. }
+            | Self::BadTimestamp { .. }
+            | Self::LimitTooLarge { .. } => None,
+        }
+    }
+}

@@ -1,22 +1,30 @@
 //! Errors: one enum a subject, all under [`Error`], each with a [`kind`](Error::kind) that says what to do.
 //!
-//! [`input`] is what the caller gave and cannot be sent; [`service`] what a service of the client (PD, the region
+//! [`input`] is what the caller gave and cannot be sent, [`ConfigError`](crate::config::ConfigError) a configuration that cannot be
+//! used; [`service`] what a service of the client (PD, the region
 //! loader, the store registry) could not give; [`txn`] how a transaction failed. A text says what and where, in lower
 //! case; keys are shown as the client's redaction says.
 
+mod history;
 pub mod input;
 pub mod service;
+#[cfg(test)]
+mod tests;
 pub mod txn;
+pub(crate) mod words;
 
 use std::sync::Arc;
 
 use prost::DecodeError;
 
+pub use history::{KeyHistory, KeyVersions};
 pub use input::InputError;
 pub use service::ServiceError;
-pub use txn::TxnError;
+pub use txn::{Assertion, ConflictReason, TxnError, WaitsFor};
 
 use crate::backoff::Exhausted;
+use crate::codec::Prefix;
+use crate::config::ConfigError;
 use crate::machine::{Fault, Interrupt, TransportFault};
 use crate::types::{RegionId, ShownKey, StoreId};
 
@@ -49,6 +57,9 @@ pub enum Error {
     /// The arguments cannot be sent.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// The configuration cannot be used; nothing was started.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The operation was stopped from outside before it ended.
     #[error("{operation}: {why}{}", after(.last))]
     Interrupted {
@@ -119,6 +130,13 @@ pub enum Error {
     },
 }
 
+/// A key of another keyspace, which no store should name, stays whole.
+fn leave(key: &mut ShownKey, keyspace: Prefix) {
+    if let Ok(own) = keyspace.decode_key(key.key()) {
+        *key.key_mut() = own;
+    }
+}
+
 fn at(key: &Option<ShownKey>) -> String {
     key.as_ref().map(|key| format!(" at key {key}")).unwrap_or_default()
 }
@@ -133,7 +151,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Input(_) | Self::Region { .. } | Self::Server { .. } => ErrorKind::Invalid,
+            Self::Input(_) | Self::Config(_) | Self::Region { .. } | Self::Server { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Interrupted { why: Interrupt::Deadline, .. } => ErrorKind::Timeout,
             Self::Interrupted { why: Interrupt::Killed | Interrupt::Closed, .. } => ErrorKind::Cancelled,
             Self::Transport { .. } | Self::Exhausted { .. } => ErrorKind::Unavailable,
@@ -141,6 +161,44 @@ impl Error {
             Self::Txn(error) => error.kind(),
             Self::Overloaded { .. } => ErrorKind::Retry,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
+        }
+    }
+
+    /// The key that it is about, if it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&ShownKey> {
+        match self {
+            Self::Input(error) => error.key(),
+            Self::Server { key, .. } => key.as_ref(),
+            Self::Txn(error) => error.key(),
+            Self::Config(_)
+            | Self::Interrupted { .. }
+            | Self::Exhausted { .. }
+            | Self::Transport { .. }
+            | Self::Region { .. }
+            | Self::Service(_)
+            | Self::Overloaded { .. }
+            | Self::Corrupt { .. } => None,
+        }
+    }
+
+    /// The region that it is about, if it is about one.
+    #[must_use]
+    pub fn region(&self) -> Option<RegionId> {
+        match self {
+            Self::Region { region, .. } | Self::Service(ServiceError::NoPeer { region }) => Some(*region),
+            Self::Txn(TxnError::Undetermined { cause, .. }) => cause.region(),
+            _ => None,
+        }
+    }
+
+    /// The store that it is about, if it is about one.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreId> {
+        match self {
+            Self::Region { store, .. } | Self::Service(ServiceError::StoreRemoved { store }) => Some(*store),
+            Self::Txn(TxnError::Undetermined { cause, .. }) => cause.store(),
+            _ => None,
         }
     }
 
@@ -157,6 +215,24 @@ impl Error {
     #[must_use]
     pub fn is_undetermined(&self) -> bool {
         self.kind() == ErrorKind::Undetermined
+    }
+
+    /// The keys that it names become those of the keyspace's owner. Words of stores stay as they are.
+    pub(crate) fn leave(&mut self, keyspace: Prefix) {
+        match self {
+            Self::Server { key, .. } => key.iter_mut().for_each(|key| leave(key, keyspace)),
+            Self::Txn(error) => error.leave(keyspace),
+            // What the caller gave is named as it was given; the others name no key.
+            Self::Input(_)
+            | Self::Config(_)
+            | Self::Interrupted { .. }
+            | Self::Exhausted { .. }
+            | Self::Transport { .. }
+            | Self::Region { .. }
+            | Self::Service(_)
+            | Self::Overloaded { .. }
+            | Self::Corrupt { .. } => {}
+        }
     }
 
     /// What a fault means to the operation that it stopped.

@@ -78,6 +78,14 @@ pub enum ServiceError {
         /// What it said.
         reason: Arc<str>,
     },
+    /// The keyspace of the configuration cannot be used.
+    #[error("keyspace {name:?}: {reason}")]
+    BadKeyspace {
+        /// Its name.
+        name: Arc<str>,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
     /// Certificates or keys cannot be used.
     #[error("TLS: {reason}")]
     Tls {
@@ -91,9 +99,11 @@ impl ServiceError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadAddress { .. } | Self::NoAddress | Self::ClusterMismatch { .. } | Self::Tls { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::BadAddress { .. }
+            | Self::NoAddress
+            | Self::ClusterMismatch { .. }
+            | Self::BadKeyspace { .. }
+            | Self::Tls { .. } => ErrorKind::Invalid,
             Self::PdUnreachable { .. }
             | Self::Pd { .. }
             | Self::NoRegion { .. }

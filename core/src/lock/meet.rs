@@ -37,6 +37,8 @@ pub(crate) struct LockSets {
     pub(crate) access: BTreeSet<u64>,
 }
 
+crate::codec::keyless!(LockSets);
+
 impl LockSets {
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.ignore.append(&mut other.ignore);

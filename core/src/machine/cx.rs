@@ -10,13 +10,15 @@ use bytes::Bytes;
 use super::completion::Completion;
 use super::effect::{Attempt, Destination, Effect, Question, Why};
 use super::fault::{Fault, Interrupt, TransportClass};
-use super::op::Op;
+use super::op::{Manner, Op};
 use super::report::Feedback;
 use super::scope::Scope;
 use super::ticket::{Brings, Fired, Ticket, TicketId};
 use crate::backoff::{Budget, Decision, Exhausted, Kind};
+use crate::codec::Mode;
+use crate::explain::Explanation;
 use crate::pd::PdReply;
-use crate::request::Request;
+use crate::request::{Command, Request};
 use crate::start::Start;
 use crate::types::{
     Instant, Key, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
@@ -60,6 +62,10 @@ pub trait Facts: fmt::Debug {
     fn labels(&self, _store: StoreId) -> Labels {
         Labels::default()
     }
+    /// In which form PD, and stores in region errors, have the keys of `command`: with API v1 unless it is said otherwise.
+    fn mode(&self, command: Command) -> Mode {
+        command.mode(false)
+    }
     /// Changes the shared state, at once.
     fn report(&self, feedback: &Feedback, now: Instant);
 }
@@ -99,6 +105,17 @@ impl<'a> Cx<'a> {
         self.op.deadline
     }
 
+    /// How the operation's requests are sent.
+    #[must_use]
+    pub fn manner(&self) -> &Manner {
+        &self.op.manner
+    }
+
+    /// Where what requests meet is written down, if that was asked for. It changes nothing of what the operation does.
+    pub fn explanation(&mut self) -> Option<&mut Explanation> {
+        self.op.explanation.as_deref_mut()
+    }
+
     /// The operation's own random numbers.
     pub fn rng(&mut self) -> &mut fastrand::Rng {
         &mut self.op.rng
@@ -120,6 +137,12 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn locate_below(&self, key: &[u8]) -> Option<Located> {
         self.facts.locate_below(key, self.now)
+    }
+
+    /// In which form PD, and stores in region errors, have the keys of `command`.
+    #[must_use]
+    pub fn mode(&self, command: Command) -> Mode {
+        self.facts.mode(command)
     }
 
     /// The keys of a region, if the directory has just this version.
@@ -149,7 +172,7 @@ impl<'a> Cx<'a> {
     /// Sends `request` as one attempt that may take until `deadline`, or until the operation's own if that is before.
     pub fn call(&mut self, attempt: Attempt, request: Arc<Request>, deadline: Instant) -> Ticket<Bytes> {
         let deadline = deadline.min(self.op.deadline);
-        let at = Destination::Store(attempt.to.store);
+        let at = Destination::Store(attempt.through.unwrap_or(attempt.to.store));
         self.issue(at, |ticket| Effect::Call { ticket, attempt, request, deadline })
     }
 
@@ -190,10 +213,23 @@ impl<'a> Cx<'a> {
         attempts: &mut crate::backoff::Attempts,
         reason: impl Into<Arc<str>>,
     ) -> Result<Ticket<Fired>, Box<Exhausted>> {
+        self.back_off_for(kind, attempts, reason).map(|(timer, _)| timer)
+    }
+
+    /// As [`back_off`](Self::back_off), and says how long the pause is.
+    ///
+    /// # Errors
+    /// The budget's account when nothing is left of it.
+    pub fn back_off_for(
+        &mut self,
+        kind: Kind,
+        attempts: &mut crate::backoff::Attempts,
+        reason: impl Into<Arc<str>>,
+    ) -> Result<(Ticket<Fired>, Duration), Box<Exhausted>> {
         let now = self.now;
         let op = &mut *self.op;
         match op.budget.next(kind, attempts, reason.into(), now, &mut op.rng) {
-            Decision::Sleep(pause) => Ok(self.pause(pause, kind)),
+            Decision::Sleep(pause) => Ok((self.pause(pause, kind), pause)),
             Decision::GiveUp(exhausted) => Err(exhausted),
         }
     }

@@ -75,6 +75,31 @@ pub enum Destination {
     Pd,
 }
 
+/// How an attempt asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Asked {
+    /// As a leader is asked.
+    #[default]
+    Plainly,
+    /// With `replica_read`: a follower asks the leader how far it must be.
+    ReplicaRead,
+    /// With `stale_read`: for data as old as the timestamp.
+    StaleRead,
+}
+
+/// Who was asked, in the words of a request's source.
+///
+/// client-go: `internal/locate/region_request.go: patchRequestSource`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "an attempt crosses the trace boundary field by field")]
+pub struct Reader {
+    /// Whether it leads, as far as is known.
+    pub leads: bool,
+    /// Whether it was a stale read.
+    pub stale: bool,
+}
+
 /// One attempt of a request: the target, and the part of the context that differs between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "an attempt crosses the trace boundary field by field")]
@@ -85,6 +110,33 @@ pub struct Attempt {
     pub retry: bool,
     /// How long the store may work on it, milliseconds; 0: as long as it wants.
     pub max_execution_ms: u32,
+    /// How it asks.
+    pub asked: Asked,
+    /// How long a busy store may let it wait, milliseconds; 0: as long as it wants.
+    pub busy_threshold_ms: u32,
+    /// Whether the peer is believed to lead.
+    pub leads: bool,
+    /// Who was asked first, of a retry.
+    pub first: Option<Reader>,
+    /// The store through which it goes, because its own cannot be reached from here.
+    pub through: Option<StoreId>,
+}
+
+impl Attempt {
+    /// A first attempt at a leader.
+    #[must_use]
+    pub const fn first(to: Located) -> Self {
+        Self {
+            to,
+            retry: false,
+            max_execution_ms: 0,
+            asked: Asked::Plainly,
+            busy_threshold_ms: 0,
+            leads: true,
+            first: None,
+            through: None,
+        }
+    }
 }
 
 /// Where a region is looked for.

@@ -33,11 +33,11 @@ mod ticket;
 
 pub use completion::Completion;
 pub use cx::{Cx, Facts, Machine, behind};
-pub use effect::{Answer, Attempt, Destination, Effect, Place, Question, Why};
+pub use effect::{Answer, Asked, Attempt, Destination, Effect, Place, Question, Reader, Why};
 pub use fanout::Fanout;
 pub use fault::{Fault, Interrupt, TransportClass, TransportFault};
 pub use mailbox::Mailbox;
-pub use op::Op;
+pub use op::{Manner, Op};
 pub use report::{Feedback, StaleReason};
 pub use seat::{Asker, Seat, Withdrawn};
 pub use service::{Address, Input, Metadata, Service, ServiceCore, ServiceCx, ServiceEffect, StreamId, Way};

@@ -1,6 +1,7 @@
 //! The storage of one operation: its tickets, scopes, effects, random numbers and budget.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::completion::Completion;
 use super::effect::{Destination, Effect};
@@ -8,7 +9,19 @@ use super::fault::{Fault, Interrupt};
 use super::scope::{Scope, Scopes};
 use super::ticket::{Freed, Slots, TicketId};
 use crate::backoff::Budget;
+use crate::explain::Explanation;
+use crate::replica::ReadProfile;
 use crate::types::Instant;
+
+/// How an operation's requests are sent: the same for all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a trace holds it field by field")]
+pub struct Manner {
+    /// Where its reads go; `None`: to leaders.
+    pub reading: Option<Arc<ReadProfile>>,
+    /// A leader that cannot be reached is asked through another store.
+    pub forwarding: bool,
+}
 
 /// Everything of an operation but its machine. Used again for the next operation of the same driver, so
 /// that a call allocates nothing for it.
@@ -20,6 +33,9 @@ pub struct Op {
     pub(super) rng: fastrand::Rng,
     pub(super) budget: Budget,
     pub(super) deadline: Instant,
+    pub(super) manner: Manner,
+    /// What its requests met, if that was asked for.
+    pub(super) explanation: Option<Box<Explanation>>,
     /// Set once: from then on every ticket completes with it.
     pub(super) interrupted: Option<Interrupt>,
 }
@@ -33,6 +49,8 @@ impl Default for Op {
             rng: fastrand::Rng::with_seed(0),
             budget: Budget::default(),
             deadline: Instant::FAR,
+            manner: Manner::default(),
+            explanation: None,
             interrupted: None,
         }
     }
@@ -48,7 +66,24 @@ impl Op {
         self.rng = fastrand::Rng::with_seed(seed);
         self.budget = budget;
         self.deadline = deadline;
+        self.manner = Manner::default();
+        self.explanation = None;
         self.interrupted = None;
+    }
+
+    /// Says how the requests of the operation that has begun are sent.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// Lets the operation that has begun write down what its requests meet.
+    pub fn explain(&mut self) {
+        self.explanation = Some(Box::default());
+    }
+
+    /// What its requests met, if that was asked for.
+    pub fn take_explanation(&mut self) -> Option<Box<Explanation>> {
+        self.explanation.take()
     }
 
     /// Ends an operation: gives every open ticket back, in the order of their slots.

@@ -36,6 +36,20 @@ impl<M: Machine> Script<M> {
     pub(crate) fn until(deadline: Instant, machine: M, facts: impl Facts + 'static) -> Self {
         let mut op = Op::default();
         op.begin(7, deadline, Budget::new(crate::backoff::Allowance::GET, crate::backoff::Tuning::default()));
+        Self::begin(op, machine, facts)
+    }
+
+    /// The machine after its first step, with this seed and manner, an endless deadline and a budget of 20 s.
+    pub(crate) fn with(seed: u64, manner: super::Manner, machine: M, facts: impl Facts + 'static) -> Self {
+        let mut op = Op::default();
+        let budget = Budget::new(crate::backoff::Allowance::GET, crate::backoff::Tuning::default());
+        op.begin(seed, Instant::FAR, budget);
+        op.set_manner(manner);
+        op.explain();
+        Self::begin(op, machine, facts)
+    }
+
+    fn begin(op: Op, machine: M, facts: impl Facts + 'static) -> Self {
         let mut script = Self {
             machine,
             op,
@@ -46,6 +60,29 @@ impl<M: Machine> Script<M> {
         };
         script.step();
         script
+    }
+
+    /// The next effect, whatever it is.
+    #[track_caller]
+    pub(crate) fn effect(&mut self) -> Effect {
+        self.next("anything")
+    }
+
+    /// Passes over reports; nothing else may be left.
+    pub(crate) fn read_reports(&mut self) {
+        while let Some(effect) = self.op.next_effect() {
+            assert!(matches!(effect, Effect::Report(_)), "unread effect {effect:?}\n{}", self.log);
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, time: std::time::Duration) {
+        self.now = self.now + time;
+    }
+
+    /// What its requests met, of a script that began with [`with`](Self::with).
+    pub(crate) fn explanation(&mut self) -> crate::explain::Explanation {
+        self.op.take_explanation().map(|told| *told).unwrap_or_default()
     }
 
     fn step(&mut self) {
@@ -82,6 +119,15 @@ impl<M: Machine> Script<M> {
                 (ticket, request, attempt)
             }
             other => panic!("wanted a call to store {to}, got {other:?}\n{}", self.log),
+        }
+    }
+
+    /// A call to whatever other store.
+    #[track_caller]
+    pub(crate) fn expect_other_than(&mut self, store: StoreId) -> (TicketId, Attempt) {
+        match self.next("a call") {
+            Effect::Call { ticket, attempt, .. } if attempt.to.store != store => (ticket, attempt),
+            other => panic!("wanted a call to another store than {store}, got {other:?}\n{}", self.log),
         }
     }
 

@@ -72,7 +72,7 @@ impl Machine for Ping {
             self.phase = match &self.phase {
                 PingPhase::Selecting => {
                     let Some(to) = cx.locate(b"k") else { return Poll::Ready(Err(Fault::Overloaded)) };
-                    let attempt = Attempt { to, retry: false, max_execution_ms: 0 };
+                    let attempt = Attempt::first(to);
                     PingPhase::InFlight(cx.call(attempt, Arc::clone(&self.request), Instant::FAR))
                 }
                 PingPhase::InFlight(call) => match ready!(cx.take(call)) {

@@ -72,7 +72,7 @@ fn samples(start: &Start, options: &RequestOptions, events: &[Event<'_>]) -> Str
 fn attempt(region: u64, store: u64, retry: bool) -> Attempt {
     let region = RegionVersion { id: RegionId(region), version: 1, conf_ver: 1 };
     let to = Located { region, peer: PeerId(1), store: StoreId(store) };
-    Attempt { to, retry, max_execution_ms: 0 }
+    Attempt { retry, ..Attempt::first(to) }
 }
 
 fn request<M: Typed>(message: &M) -> Request {

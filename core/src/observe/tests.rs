@@ -26,7 +26,7 @@ fn at(ms: u64) -> At {
 fn attempt(region: u64) -> Attempt {
     let version = RegionVersion { id: RegionId(region), version: 1, conf_ver: 1 };
     let to = Located { region: version, peer: PeerId(1), store: StoreId(region + 10) };
-    Attempt { to, retry: false, max_execution_ms: 0 }
+    Attempt::first(to)
 }
 
 fn request<M: Typed>(message: &M) -> Request {

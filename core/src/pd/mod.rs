@@ -19,5 +19,5 @@ pub(crate) mod wire;
 
 pub use config::PdConfig;
 pub use endpoint::parse_endpoints;
-pub use query::{BucketsInfo, OrderInfo, PdQuery, PdReply, StoreInfo, StoreState};
+pub use query::{BucketsInfo, KeyspaceInfo, OrderInfo, PdQuery, PdReply, StoreInfo, StoreState};
 pub use service::{PdCommand, PdService, PdTimer};

@@ -1,7 +1,11 @@
 //! What PD is asked, and what it answers: keys here are in the form PD has them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::codec::KeyspaceId;
+use crate::error::ServiceError;
 use crate::machine::Address;
 use crate::types::{ClusterId, RegionId, RegionInfo, RegionVersion, StoreId};
 
@@ -45,6 +49,11 @@ pub enum PdQuery {
     Order(RegionId),
     /// A region's buckets.
     Buckets(RegionId),
+    /// A keyspace by its name.
+    Keyspace {
+        /// The name.
+        name: Arc<str>,
+    },
     /// The member that leads: the timestamp stream goes there.
     Leader {
         /// A member that was just found not to lead, or not to answer: the members are asked again.
@@ -75,6 +84,8 @@ pub enum PdReply {
     Order(Option<OrderInfo>),
     /// The region's buckets; `None` when PD does not know the region.
     Buckets(Option<BucketsInfo>),
+    /// The keyspace; `None` when PD does not know it.
+    Keyspace(Option<KeyspaceInfo>),
     /// The member that leads.
     Leader {
         /// Where it serves, `host:port`.
@@ -82,6 +93,38 @@ pub enum PdReply {
         /// The cluster, for the header of requests.
         cluster: ClusterId,
     },
+}
+
+/// A keyspace as PD describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built from the wire's KeyspaceMeta field by field")]
+pub struct KeyspaceInfo {
+    /// Its number; `None`: an identity of API v3, which this client does not speak, or none at all.
+    pub id: Option<u32>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it may be used: PD's word for it, of which `ENABLED` says yes.
+    pub state: Arc<str>,
+}
+
+impl KeyspaceInfo {
+    /// Its id, if clients may use it.
+    ///
+    /// # Errors
+    /// [`ServiceError::BadKeyspace`]: it is not in use, or none of API v2.
+    ///
+    /// client-go: `internal/locate/pd_codec.go: GetKeyspaceID`; its `GetKeyspaceMeta` does not look at the state.
+    pub fn usable(&self) -> Result<KeyspaceId, ServiceError> {
+        let bad = |reason: String| ServiceError::BadKeyspace {
+            name: Arc::clone(&self.name),
+            reason: reason.into(),
+        };
+        if &*self.state != "ENABLED" {
+            return Err(bad(format!("it is {}, not ENABLED", self.state)));
+        }
+        let id = self.id.ok_or_else(|| bad("it has no id of API v2".to_owned()))?;
+        KeyspaceId::new(id).map_err(|error| bad(error.to_string()))
+    }
 }
 
 /// A store as PD describes it.

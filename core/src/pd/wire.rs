@@ -10,14 +10,14 @@ use prost::Message;
 
 use super::classify::{Failure, of_header};
 use super::endpoint::pick;
-use super::query::{BucketsInfo, OrderInfo, PdQuery, PdReply, StoreInfo, StoreState};
+use super::query::{BucketsInfo, KeyspaceInfo, OrderInfo, PdQuery, PdReply, StoreInfo, StoreState};
 use crate::error::ServiceError;
 use crate::machine::Address;
 use crate::types::{
     ClusterId, Key, KeyRange, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
 };
 use tikv_proto::methods::pd as methods;
-use tikv_proto::{metapb, pdpb};
+use tikv_proto::{keyspacepb, metapb, pdpb};
 
 /// How this client calls itself in the header of its requests.
 const CALLER: &str = "tikv-client-rust";
@@ -89,6 +89,14 @@ pub(super) fn encode(query: &PdQuery, cluster: ClusterId, old: bool) -> Option<(
         PdQuery::Buckets(region) => {
             let request = pdpb::GetRegionByIdRequest { header, region_id: region.0, need_buckets: true };
             (methods::GET_REGION_BY_ID, request.encode_to_vec())
+        }
+        PdQuery::Keyspace { name } => {
+            let request = keyspacepb::LoadKeyspaceRequest {
+                header,
+                name: name.as_ref().to_owned(),
+                ..Default::default()
+            };
+            (tikv_proto::methods::keyspace::LOAD_KEYSPACE, request.encode_to_vec())
         }
         PdQuery::Leader { .. } => return None,
     };
@@ -172,6 +180,16 @@ pub(super) fn decode(
             let described = answer.region.and_then(|region| describe(&region, None, &[]));
             let (version, keys) = answer.buckets.map(|told| (told.version, told.keys)).unwrap_or_default();
             Ok(PdReply::Buckets(described.map(|info| BucketsInfo { region: info.version, version, keys })))
+        }
+        PdQuery::Keyspace { .. } => {
+            let answer: keyspacepb::LoadKeyspaceResponse = message(from, body)?;
+            let error = error_of(answer.header.as_ref());
+            if error.is_some_and(|error| error.r#type() == pdpb::ErrorType::EntryNotFound) {
+                return Ok(PdReply::Keyspace(None));
+            }
+            check(answer.header.as_ref())?;
+            let keyspace = answer.keyspace.ok_or_else(|| corrupt(from, &"an answer without the keyspace"))?;
+            Ok(PdReply::Keyspace(Some(keyspace_info(&keyspace))))
         }
         // No member is asked this.
         PdQuery::Leader { .. } => Err(corrupt(from, &"an answer to no question")),
@@ -290,6 +308,18 @@ fn peer(peer: &metapb::Peer) -> Peer {
         Ok(metapb::PeerRole::Learner) | Err(_) => PeerRole::Learner,
     };
     Peer { id: PeerId(peer.id), store: StoreId(peer.store_id), role }
+}
+
+fn keyspace_info(meta: &keyspacepb::KeyspaceMeta) -> KeyspaceInfo {
+    use keyspacepb::keyspace_meta::Keyspace;
+    let id = match meta.keyspace {
+        Some(Keyspace::Id(id)) => Some(id),
+        // An identity of API v3 is not to be taken for the keyspace 0.
+        Some(Keyspace::KeyspaceIdentity(_)) | None => None,
+    };
+    let state = keyspacepb::KeyspaceState::try_from(meta.state);
+    let state = state.map_or("in a state of a newer PD", |state| state.as_str_name());
+    KeyspaceInfo { id, name: meta.name.as_str().into(), state: state.into() }
 }
 
 fn store_info(store: metapb::Store) -> StoreInfo {

@@ -7,9 +7,9 @@ use super::{
     BucketsMachine, FindMachine, ListMachine, OperatorMachine, RegionOverview, ScatterMachine, Scattering,
     Split, SplitMachine,
 };
-use crate::backoff::{Allowance, Tuning};
+use crate::backoff::Allowance;
 use crate::client::{Client, Pending, Space, Terms};
-use crate::codec::Mode;
+use crate::codec::{Mode, Placed};
 use crate::error::Error;
 use crate::machine::{Feedback, Place, StaleReason};
 use crate::region::Entry;
@@ -111,7 +111,7 @@ impl Regions {
         Self { client, space }
     }
 
-    fn pending<O: Operation>(
+    fn pending<O: Operation + Placed>(
         &self,
         operation: O,
         allowance: Allowance,
@@ -120,13 +120,14 @@ impl Regions {
         let inner = self.client.inner();
         let patience = patience.unwrap_or_else(|| {
             // What may pause for longer than a usual call may take is given that time.
-            inner.config.deadline.max(allowance.limit(Tuning::default()).unwrap_or_default())
+            inner.config.deadline.max(allowance.limit(inner.config.backoff).unwrap_or_default())
         });
         let terms = Terms {
             deadline: inner.clock.now() + patience,
             allowance,
             space: self.space,
             options: self.client.options().clone(),
+            manner: inner.manner(None),
             background: false,
         };
         Pending::new(inner, terms, operation)

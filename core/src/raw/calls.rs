@@ -1,6 +1,7 @@
 //! Raw calls as values: refine one, then await it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +14,10 @@ use super::scan::ScanMachine;
 use super::single::{DeleteMachine, GetMachine, PutMachine};
 use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
+use crate::codec::Placed;
 use crate::error::{Error, InputError};
 use crate::machine::Machine;
+use crate::replica::{ReadProfile, Replica};
 use crate::start::{
     Operation, RawBatchDelete, RawBatchGet, RawBatchPut, RawDelete, RawDeleteRange, RawGet, RawPut, RawScan,
     Shown,
@@ -26,11 +29,13 @@ use crate::types::{Key, KeyRange, KvPair, ShownKey};
 pub(super) struct Common {
     pub(super) raw: RawClient,
     pub(super) deadline: Option<Duration>,
+    /// How it reads; `None`: as the client does.
+    reading: Option<Arc<ReadProfile>>,
 }
 
 impl Common {
     pub(super) fn new(raw: &RawClient) -> Self {
-        Self { raw: raw.clone(), deadline: None }
+        Self { raw: raw.clone(), deadline: None, reading: raw.reading.clone() }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -69,17 +74,19 @@ impl Common {
 
     fn pending<O, T>(&self, operation: Result<O, Error>) -> Pending<Checked<O::Machine>>
     where
-        O: Operation<Machine: Machine<Output = Result<T, Error>>>,
+        O: Operation<Machine: Machine<Output = Result<T, Error>>> + Placed,
         T: Shown,
     {
         let inner = self.client().inner();
-        let patience = self.deadline.unwrap_or(inner.config.deadline);
+        let named = || self.reading.as_ref().and_then(|profile| profile.deadline);
+        let patience = self.deadline.or_else(named).unwrap_or(inner.config.deadline);
         let terms = Terms {
             deadline: inner.clock.now() + patience,
             allowance: Allowance::RAW,
             space: Space::Raw,
             options: self.client().options().clone(),
             background: false,
+            manner: inner.manner(self.reading.as_ref()),
         };
         Pending::checked(inner, terms, operation)
     }
@@ -103,6 +110,27 @@ macro_rules! deadline {
             self.common.raw.client = self.common.raw.client.with(options);
             self
         }
+
+        /// Tells with the result what the call's requests met: which stores were asked, how, why these, and what came of it.
+        pub fn explain(self) -> crate::client::Explained<<Self as IntoFuture>::IntoFuture> {
+            self.into_future().explain()
+        }
+    };
+}
+
+macro_rules! replica {
+    () => {
+        /// Reads from these replicas.
+        pub fn replica(mut self, replica: Replica) -> Self {
+            Arc::make_mut(self.common.reading.get_or_insert_default()).replica = replica;
+            self
+        }
+
+        /// Reads as `profile` says.
+        pub fn profile(mut self, profile: impl Into<Arc<ReadProfile>>) -> Self {
+            self.common.reading = Some(profile.into());
+            self
+        }
     };
 }
 
@@ -120,6 +148,7 @@ impl Get {
     }
 
     deadline!();
+    replica!();
 }
 
 impl IntoFuture for Get {
@@ -212,6 +241,7 @@ impl BatchGetCall {
     }
 
     deadline!();
+    replica!();
 }
 
 impl IntoFuture for BatchGetCall {
@@ -308,6 +338,7 @@ impl ScanCall {
     }
 
     deadline!();
+    replica!();
 
     /// Reads from the last key of the range down.
     ///

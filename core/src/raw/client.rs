@@ -1,6 +1,7 @@
 //! The raw client: what applications call.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,6 +9,7 @@ use super::calls::{
     BatchDeleteCall, BatchGetCall, BatchPutCall, Delete, DeleteRangeCall, Get, Put, ScanCall,
 };
 use crate::client::Client;
+use crate::replica::ReadProfile;
 use crate::types::{Key, KeyRange, KvPair};
 
 /// Raw calls to one column family. Cloning shares the client.
@@ -20,11 +22,19 @@ pub struct RawClient {
     pub(super) client: Client,
     pub(super) cf: Cow<'static, str>,
     pub(super) atomic: bool,
+    pub(super) reading: Option<Arc<ReadProfile>>,
 }
 
 impl RawClient {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, cf: Cow::Borrowed(""), atomic: false }
+        Self { client, cf: Cow::Borrowed(""), atomic: false, reading: None }
+    }
+
+    /// The same, with reads that are done as `profile` says.
+    #[must_use]
+    pub fn profile(mut self, profile: impl Into<Arc<ReadProfile>>) -> Self {
+        self.reading = Some(profile.into());
+        self
     }
 
     /// Calls to another column family (`default`, `lock` or `write`).

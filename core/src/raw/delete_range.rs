@@ -28,7 +28,7 @@ const OPERATION: &str = "raw delete range";
 #[derive(Debug)]
 enum Phase {
     Finding(FindRegion),
-    Deleting { call: RegionCall, next: Option<Key> },
+    Deleting { call: Box<RegionCall>, next: Option<Key> },
 }
 
 /// The machine of a range delete. See the module.
@@ -60,6 +60,7 @@ impl DeleteRangeMachine {
         let route = Route::Region { key: self.left.start.clone(), region: to.region };
         let request = Arc::new(Request::new(&message, Profile::default()));
         let call = RegionCall::new(OPERATION, route, request).resume(self.attempts.clone());
+        let call = Box::new(call);
         Phase::Deleting { call, next }
     }
 }

@@ -19,7 +19,7 @@ use crate::region::Directory;
 use crate::request::{Command, Request};
 use crate::types::{
     Instant, Key, KeyRange, KvPair, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion,
-    StoreId,
+    Replicas, StoreId,
 };
 
 /// A directory as facts.
@@ -35,6 +35,9 @@ impl Facts for Regions {
     }
     fn span(&self, region: RegionVersion) -> Option<KeyRange> {
         self.0.span(region)
+    }
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        self.0.replicas(region)
     }
     fn report(&self, feedback: &Feedback, now: Instant) {
         self.0.apply(feedback, now);

@@ -219,9 +219,6 @@ impl Directory {
             Feedback::Stale { region, why } => {
                 changed(self.exactly(*region).is_some_and(|entry| entry.invalidate(*why)))
             }
-            Feedback::Unreachable { store, region } => {
-                changed(self.exactly(*region).is_some_and(|entry| entry.pass_over(*store)))
-            }
             Feedback::Regions { old, new } => self.replace(*old, new, now),
             Feedback::Loaded { regions, expires } => {
                 let found = regions.iter().map(|info| Found::from(info.clone()));
@@ -231,8 +228,9 @@ impl Directory {
             Feedback::Buckets { region, buckets } => {
                 changed(self.exactly(*region).is_some_and(|entry| entry.set_buckets(buckets)))
             }
-            // Of stores: not the directory's.
-            Feedback::Busy { .. }
+            // Of stores: not the directory's. Who leads while a store cannot be reached each request finds out by itself.
+            Feedback::Unreachable { .. }
+            | Feedback::Busy { .. }
             | Feedback::Slow { .. }
             | Feedback::Took { .. }
             | Feedback::Health { .. } => Applied::Ignored,

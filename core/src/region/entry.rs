@@ -103,8 +103,6 @@ pub struct Entry {
     life: u64,
     /// Index into `peers` of the one to talk to.
     leader: AtomicUsize,
-    /// The one it began with.
-    first: usize,
     /// [`FRESH`], or the number of the first reason not to use it.
     stale: AtomicU8,
     /// No access lengthens its life: something in it is suspect, so it is loaded again at the latest then.
@@ -130,7 +128,6 @@ impl Entry {
             version: found.info.version,
             range: found.info.range,
             leader: AtomicUsize::new(leader),
-            first: leader,
             peers,
             expires: AtomicU64::new(expires.0),
             life: expires.0.saturating_sub(now.0),
@@ -251,20 +248,6 @@ impl Entry {
     pub(super) fn follow(&self, peer: PeerId, store: StoreId) -> Option<bool> {
         let at = self.peers().iter().position(|known| known.id == peer && known.store == store)?;
         Some(self.leader.swap(at, Ordering::Relaxed) != at)
-    }
-
-    /// Moves on to the next voter if the leader is still on `store`: of many failures one moves it.
-    pub(super) fn pass_over(&self, store: StoreId) -> bool {
-        let at = self.leader.load(Ordering::Relaxed);
-        if self.peers().get(at).is_none_or(|peer| peer.store != store) {
-            return false;
-        }
-        let next = next_voter(self.peers(), at);
-        if next == self.first {
-            // Nobody is left who was not tried: PD may know other peers by now.
-            return self.invalidate(StaleReason::Other);
-        }
-        self.leader.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Takes buckets that are newer than those it has; whether they are.

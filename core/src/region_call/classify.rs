@@ -9,6 +9,7 @@ use tikv_proto::errorpb;
 use super::region_error::{RegionError, read, text};
 use crate::backoff::Kind;
 use crate::codec::Mode;
+use crate::error::words::WRONG_CLUSTER;
 use crate::machine::{Feedback, StaleReason, TransportClass, TransportFault};
 use crate::region::lags;
 use crate::types::{Located, Peer, PeerId, PeerRole, RegionInfo, RegionVersion, StoreId};
@@ -135,11 +136,6 @@ pub(super) fn decide(
         }
     }
 }
-
-/// In a text: the address belongs to another cluster, and will tomorrow.
-///
-/// client-go: `error/error.go: MismatchClusterID`.
-const WRONG_CLUSTER: &str = "mismatch cluster id";
 
 fn stale(region: RegionVersion, why: StaleReason) -> Vec<Feedback> {
     vec![Feedback::Stale { region, why }]

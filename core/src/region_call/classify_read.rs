@@ -10,20 +10,10 @@ use tikv_proto::errorpb;
 use super::classify::{Reaction, Situation, Verdict, classify_transport, decide, is_refused};
 use super::region_error::{RegionError, read, text};
 use crate::backoff::Kind;
+use crate::error::words::{BUSY_DEADLINE, DEADLINE};
+pub use crate::machine::Asked;
 use crate::machine::{Feedback, StaleReason, TransportClass, TransportFault};
 use crate::types::{PeerId, StoreId};
-
-/// How an attempt asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Asked {
-    /// As a leader is asked.
-    Plainly,
-    /// With `replica_read`: a follower asks the leader how far it must be.
-    ReplicaRead,
-    /// With `stale_read`: for data as old as the timestamp.
-    StaleRead,
-}
 
 /// What the request has to do with its region's leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -283,10 +273,10 @@ fn busy(error: &errorpb::Error, store: StoreId, reading: &Reading) -> Row {
 fn tells_of_deadline(kind: &RegionError, error: &errorpb::Error) -> bool {
     match kind {
         RegionError::ServerIsBusy => {
-            error.server_is_busy.as_ref().is_some_and(|busy| busy.reason.contains("deadline is exceeded"))
+            error.server_is_busy.as_ref().is_some_and(|busy| busy.reason.contains(BUSY_DEADLINE))
         }
         RegionError::MismatchPeerId | RegionError::InvalidMaxTsUpdate | RegionError::Other => {
-            error.message.contains("Deadline is exceeded")
+            error.message.contains(DEADLINE)
         }
         RegionError::UndeterminedResult
         | RegionError::NotLeader(_)

@@ -15,9 +15,12 @@ mod classify_tests;
 mod find;
 pub mod group;
 mod region_error;
+mod setback;
 pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk_tests;
 
 pub use call::{RegionCall, Reply, Route, Unanswered};
 pub use find::FindRegion;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tikv_proto::{errorpb, metapb};
 
 use crate::codec::Mode;
+use crate::error::words::INVALID_MAX_TS;
 use crate::types::{Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId};
 
 /// What a store has against a request, one variant a row of the table in `classify`.
@@ -83,7 +84,7 @@ pub(super) fn read(error: &errorpb::Error, mode: Mode) -> RegionError {
         (error.proposal_in_merging_mode.is_some(), RegionError::ProposalInMergingMode),
         (error.data_is_not_ready.is_some(), RegionError::DataIsNotReady),
         (error.mismatch_peer_id.is_some(), RegionError::MismatchPeerId),
-        (error.message.contains("invalid max_ts update"), RegionError::InvalidMaxTsUpdate),
+        (error.message.contains(INVALID_MAX_TS), RegionError::InvalidMaxTsUpdate),
     ];
     let first = |rows: &[(bool, RegionError)]| rows.iter().find(|row| row.0).map(|row| row.1.clone());
     if error.undetermined_result.is_some() {

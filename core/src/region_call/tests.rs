@@ -16,11 +16,13 @@ use crate::error::{Error, ErrorKind};
 use crate::machine::script::Script;
 use crate::machine::{
     Cx, Facts, Feedback, Interrupt, Machine, Place, Question, StaleReason, TransportClass, TransportFault,
+    Why,
 };
 use crate::region::Directory;
 use crate::request::{Profile, Request};
 use crate::types::{
-    Instant, Key, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
+    Instant, Key, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, Replicas,
+    StoreId,
 };
 
 fn version(id: u64, version: u64) -> RegionVersion {
@@ -60,6 +62,9 @@ impl Facts for Regions {
     }
     fn span(&self, region: RegionVersion) -> Option<KeyRange> {
         self.0.span(region)
+    }
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        self.0.replicas(region)
     }
     fn report(&self, feedback: &Feedback, now: Instant) {
         self.0.apply(feedback, now);
@@ -267,17 +272,15 @@ fn a_hint_is_followed_at_once_as_a_retry() {
 fn fixes_hints_in_a_circle_are_followed_without_a_pause() {
     // client-go: two stores that name each other are asked as fast as they answer (routing.md 7.4, 2).
     let mut s = Script::given(by_key(), regions(&[region(1, 5, "", "", 1)]));
-    for (store, hint) in [(1, 2), (2, 1), (1, 2)] {
+    // The first two were not asked before; three times more at once, then a pause.
+    for (store, hint) in [(1, 2), (2, 1), (1, 2), (2, 1), (1, 2)] {
         let (ticket, ..) = s.expect_call(StoreId(store));
         s.reply(ticket, &refused(not_leader(10 + hint, hint)));
         s.expect_report();
     }
-    let (ticket, ..) = s.expect_call(StoreId(2));
-    s.reply(ticket, &refused(not_leader(11, 1)));
-    s.expect_report();
     let timer = s.expect_timer();
     s.fire(timer);
-    let (ticket, ..) = s.expect_call(StoreId(1));
+    let (ticket, ..) = s.expect_call(StoreId(2));
     s.reply(ticket, &value("v"));
     assert!(s.done().0.is_ok());
 }
@@ -319,15 +322,21 @@ fn a_request_made_for_a_region_follows_its_leader() {
 }
 
 #[test]
-fn a_store_that_cannot_be_reached_is_passed_over_after_a_pause() {
+fn a_store_that_cannot_be_reached_is_passed_over_at_once_and_owed_a_pause() {
     let mut s = Script::given(by_key(), regions(&[region(1, 5, "", "", 1)]));
     let (ticket, ..) = s.expect_call(StoreId(1));
     s.fail(ticket, TransportClass::Unreachable);
     let unreachable = Feedback::Unreachable { store: StoreId(1), region: version(1, 5) };
     assert_eq!(s.expect_report(), unreachable);
+    let (ticket, attempt) = s.expect_other_than(StoreId(1));
+    assert_eq!(attempt.asked, crate::machine::Asked::Plainly);
+    // That one names the first: it is asked again once its pause was served.
+    s.reply(ticket, &refused(not_leader(11, 1)));
+    s.expect_report();
     let timer = s.expect_timer();
+    assert_eq!(timer.2, Why::BackOff("tikvRPC"));
     s.fire(timer);
-    let (ticket, ..) = s.expect_call(StoreId(2));
+    let (ticket, ..) = s.expect_call(StoreId(1));
     s.reply(ticket, &value("v"));
     assert!(s.done().0.is_ok());
 }
@@ -344,9 +353,7 @@ fn a_lost_answer_is_remembered_to_the_end() {
         let (ticket, ..) = s.expect_call(StoreId(1));
         s.fail(ticket, class);
         s.expect_report();
-        let timer = s.expect_timer();
-        s.fire(timer);
-        let (ticket, ..) = s.expect_call(StoreId(2));
+        let (ticket, attempt) = s.expect_other_than(StoreId(1));
         let flashback = errorpb::Error {
             flashback_in_progress: Some(Default::default()),
             message: "region 1 is in flashback".into(),
@@ -357,7 +364,8 @@ fn a_lost_answer_is_remembered_to_the_end() {
             panic!("a failure")
         };
         assert_eq!(got, may_have_happened, "{class:?}");
-        assert_eq!(error.to_string(), "region 1 on store 2: region 1 is in flashback");
+        let expected = format!("region 1 on store {}: region 1 is in flashback", attempt.to.store);
+        assert_eq!(error.to_string(), expected);
     }
 }
 
@@ -371,13 +379,14 @@ fn an_interrupt_says_what_went_wrong_before_it() {
         ..Default::default()
     };
     s.reply(ticket, &refused(busy));
+    assert_eq!(s.expect_report(), Feedback::Slow { store: StoreId(1) });
     let (timer, ..) = s.expect_timer();
     s.interrupt(Interrupt::Deadline);
     s.expect_cancel(timer);
     let Err(Unanswered::Failed { error: Error::Interrupted { last, .. }, .. }) = s.done().0 else {
         panic!("an interrupt")
     };
-    assert_eq!(last.as_deref(), Some("scheduler is busy"));
+    assert_eq!(last.as_deref(), Some("region 1 at store 1: scheduler is busy"));
 }
 
 #[test]
@@ -413,8 +422,17 @@ fn retries_end_with_the_budget_and_its_account() {
     let mut s = Script::given(by_key(), regions(&[region(1, 5, "", "", 1)]));
     let mut sent = 0;
     let error = loop {
+        if s.is_done() {
+            s.read_reports();
+            break s.done().0.unwrap_err().into_error("test");
+        }
         let ticket = match s.next_wanted() {
             crate::machine::script::Wanted::Call(ticket) => ticket,
+            crate::machine::script::Wanted::Timer(timer) => {
+                s.fire(timer);
+                continue;
+            }
+            crate::machine::script::Wanted::Other => continue,
             crate::machine::script::Wanted::Region(ticket) => {
                 // Every peer failed: PD is asked, and knows no others.
                 let loaded = [region(1, 5, "", "", 1)].into();
@@ -423,20 +441,16 @@ fn retries_end_with_the_budget_and_its_account() {
                 s.answer(ticket, crate::machine::Answer::Region(to));
                 continue;
             }
-            _ => panic!("a call or a region"),
         };
         sent += 1;
         s.fail(ticket, TransportClass::Unreachable);
-        s.expect_report();
-        if s.is_done() {
-            break s.done().0.unwrap_err().into_error("test");
-        }
-        let timer = s.expect_timer();
-        s.fire(timer);
     };
-    assert!(sent < 60, "{sent} requests within 40 s");
+    assert!(sent < 150, "{sent} requests within 40 s, three a round");
     let Error::Exhausted { account, .. } = error else { panic!("{error}") };
     assert!(account.to_string().contains("tikvRPC"), "{account}");
+    let route = account.route.expect("the attempts that failed");
+    assert_eq!(route.attempts(), sent);
+    assert_eq!(route.hops.len(), crate::explain::OF_AN_ERROR);
 }
 
 proptest! {
@@ -470,8 +484,9 @@ proptest! {
             }
         }
         let seconds = s.now().since(Instant(0)).as_secs_f64();
-        // Four sends a pause, pauses of 2, 4, 8, ... 500 ms: the first second sees the most.
-        let most = 40.0 + 16.0 * seconds;
+        // Between two pauses the region is located anew at most AT_ONCE times, and each time three replicas are asked that were
+        // not asked before: twelve requests. Pauses of one kind are 2, 4, 8, ... 500 ms: the first second sees the most.
+        let most = 120.0 + 24.0 * seconds;
         prop_assert!(f64::from(sent) <= most, "{sent} requests in {seconds} s");
     }
 
@@ -548,9 +563,9 @@ fn a_removed_store_is_passed_over_like_one_that_cannot_be_reached() {
     s.complete(ticket, crate::machine::Completion::Fault(crate::machine::Fault::Refused(gone)));
     let unreachable = Feedback::Unreachable { store: StoreId(1), region: version(1, 5) };
     assert_eq!(s.expect_report(), unreachable);
-    let timer = s.expect_timer();
-    s.fire(timer);
-    let (ticket, ..) = s.expect_call(StoreId(2));
+    let (ticket, attempt) = s.expect_other_than(StoreId(1));
     s.reply(ticket, &value("v"));
+    let Located { region, peer, store } = attempt.to;
+    assert_eq!(s.expect_report(), Feedback::LeaderIs { region, peer, store }, "it answers as a leader does");
     assert!(s.done().0.is_ok());
 }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use prost::Message;
 
 use super::table::{Command, ROWS};
+use crate::codec::Mode;
 
 /// A message that is a command: its type names its response.
 pub trait Typed: Message + Default {
@@ -155,7 +156,7 @@ impl Command {
         !matches!(self, Self::PessimisticRollback | Self::BatchRollback | Self::Commit)
     }
 
-    /// Whether its keys are raw ones, which PD and region errors have as they are.
+    /// Whether its keys are raw ones, which with API v1 PD and region errors have as they are.
     #[must_use]
     pub const fn is_raw(self) -> bool {
         matches!(
@@ -174,6 +175,12 @@ impl Command {
                 | Self::RawCompareAndSwap
                 | Self::RawChecksum
         )
+    }
+
+    /// In which form PD, and stores in region errors, have its keys: with API v2 all as they have transactional ones.
+    #[must_use]
+    pub const fn mode(self, api_v2: bool) -> Mode {
+        if self.is_raw() && !api_v2 { Mode::Raw } else { Mode::Txn }
     }
 
     /// Whether it is a user's read: a read time-out of its own and the choice of a replica are for these.

@@ -26,8 +26,8 @@ use crate::types::Timestamp;
 
 pub(crate) use command::Visitor;
 pub use command::{Level, Travel, Typed};
-pub(crate) use context::context_len;
 pub use context::{Profile, append_context};
+pub(crate) use context::{append_client_context, context_len};
 pub use intercept::{Answered, Flow, Interceptor, Outgoing};
 pub use marks::{NoTraceparent, TraceFlags, TraceId};
 pub use options::RequestOptions;
@@ -62,15 +62,17 @@ impl Request {
         Timestamp(response::number(self.command.start_ts_field(), &self.body))
     }
 
-    /// The whole message of one attempt, as a unary call sends it.
+    /// The whole message of one attempt, as a unary call sends it; `client` is what all requests of the client have in their
+    /// context.
     #[must_use]
-    pub fn whole(&self, attempt: &Attempt) -> Bytes {
+    pub fn whole(&self, client: &Profile, attempt: &Attempt) -> Bytes {
         if self.command.context_field().is_none() {
             return self.body.clone();
         }
-        let mut whole = BytesMut::with_capacity(self.body.len() + context_len(&self.profile, attempt));
+        let mut whole =
+            BytesMut::with_capacity(self.body.len() + context_len(client, &self.profile, attempt));
         whole.extend_from_slice(&self.body);
-        append_context(&self.profile, attempt, &mut whole);
+        append_client_context(client, &self.profile, attempt, &mut whole);
         whole.freeze()
     }
 

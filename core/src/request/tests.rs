@@ -165,7 +165,7 @@ fn the_table_of_commands() {
 fn attempt(region: u64) -> Attempt {
     let region = RegionVersion { id: RegionId(region), version: 2, conf_ver: 3 };
     let to = Located { region, peer: PeerId(4), store: StoreId(5) };
-    Attempt { to, retry: true, max_execution_ms: 6 }
+    Attempt { retry: true, max_execution_ms: 6, ..Attempt::first(to) }
 }
 
 /// client-go: `TestAttachContextSetsRequestContext`, `TestTiDB51921`: there the message is changed in place, here each attempt
@@ -175,7 +175,8 @@ fn each_attempt_has_its_context_and_the_request_stays_as_it_was() {
     let message = pb::GetRequest { key: "k".into(), version: 7, ..Default::default() };
     let request = Request::new(&message, Profile::default());
     let before = request.body().clone();
-    let (first, second) = (request.whole(&attempt(8)), request.whole(&attempt(9)));
+    let (first, second) =
+        (request.whole(&Profile::default(), &attempt(8)), request.whole(&Profile::default(), &attempt(9)));
     let region = |whole: Bytes| pb::GetRequest::decode(whole).unwrap().context.unwrap().region_id;
     assert_eq!((region(first), region(second)), (8, 9));
     assert_eq!(*request.body(), before);
@@ -184,13 +185,16 @@ fn each_attempt_has_its_context_and_the_request_stays_as_it_was() {
 #[test]
 fn a_request_to_a_store_names_no_region_and_one_without_context_gets_none() {
     let store = Request::new(&pb::UnsafeDestroyRangeRequest::default(), Profile::default());
-    let whole = pb::UnsafeDestroyRangeRequest::decode(store.whole(&attempt(0))).unwrap();
+    let whole = pb::UnsafeDestroyRangeRequest::decode(store.whole(&Profile::default(), &attempt(0))).unwrap();
     let context = whole.context.unwrap();
     assert_eq!((context.region_id, context.region_epoch, context.peer), (0, None, None));
     assert!(context.is_retry_request);
     let bare = pb::StoreSafeTsRequest { key_range: Some(pb::KeyRange::default()) };
     let request = Request::new(&bare, Profile::default());
-    assert_eq!(pb::StoreSafeTsRequest::decode(request.whole(&attempt(0))).unwrap(), bare);
+    assert_eq!(
+        pb::StoreSafeTsRequest::decode(request.whole(&Profile::default(), &attempt(0))).unwrap(),
+        bare
+    );
 }
 
 /// client-go leaves the context of these two empty: what belongs in it (the source, the resource group's tag) gets lost.
@@ -199,8 +203,10 @@ fn fixes_a_broadcast_and_a_health_check_without_context() {
     let profile = Profile::new(&pb::Context { request_source: "external_test".into(), ..Default::default() });
     let broadcast = Request::new(&pb::BroadcastTxnStatusRequest::default(), profile.clone());
     let health = Request::new(&pb::GetHealthFeedbackRequest::default(), profile);
-    let broadcast = pb::BroadcastTxnStatusRequest::decode(broadcast.whole(&attempt(0))).unwrap();
-    let health = pb::GetHealthFeedbackRequest::decode(health.whole(&attempt(0))).unwrap();
+    let broadcast =
+        pb::BroadcastTxnStatusRequest::decode(broadcast.whole(&Profile::default(), &attempt(0))).unwrap();
+    let health =
+        pb::GetHealthFeedbackRequest::decode(health.whole(&Profile::default(), &attempt(0))).unwrap();
     assert_eq!(broadcast.context.unwrap().request_source, "external_test");
     assert_eq!(health.context.unwrap().request_source, "external_test");
 }

@@ -68,7 +68,7 @@ impl Part {
         let key = self.open.first().cloned().unwrap_or_default();
         let route = Route::Region { key, region: self.region };
         let call = RegionCall::new(OPERATION, route, self.view.request(&message));
-        Phase::Calling(Box::new(call.resume(self.attempts.clone())))
+        Phase::Calling(Box::new(call.resume(self.attempts.clone()).at_leader(self.view.met)))
     }
 
     /// Takes an answer in; says whether locks were met.

@@ -1,14 +1,17 @@
 //! Reads as values: refine one, then await it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch_get::BatchGetMachine;
 use super::get::GetMachine;
 use crate::backoff::Allowance;
 use crate::client::{Checked, Client, Pending, Space, Terms};
+use crate::codec::Placed;
 use crate::error::{Error, InputError};
 use crate::machine::Machine;
+use crate::replica::ReadProfile;
 use crate::start::{self, Operation, Shown};
 use crate::types::{Instant, Key, KvPair, ShownKey, Timestamp, Value};
 
@@ -18,6 +21,8 @@ pub(crate) struct Common {
     pub(crate) client: Client,
     pub(crate) ts: Timestamp,
     pub(super) patience: Option<Duration>,
+    /// How it reads; `None`: as the client does.
+    pub(crate) reading: Option<Arc<ReadProfile>>,
     /// When it is to be over, whatever its patience.
     pub(crate) until: Instant,
     /// Why it cannot begin.
@@ -26,7 +31,7 @@ pub(crate) struct Common {
 
 impl Common {
     pub(crate) fn new(client: Client, ts: Timestamp) -> Self {
-        Self { client, ts, patience: None, until: Instant::FAR, refused: None }
+        Self { client, ts, patience: None, reading: None, until: Instant::FAR, refused: None }
     }
 
     fn check_key(&self, operation: &'static str, key: &Key) -> Result<(), Error> {
@@ -60,17 +65,20 @@ impl Common {
         operation: impl FnOnce() -> Result<O, Error>,
     ) -> Pending<Checked<O::Machine>>
     where
-        O: Operation<Machine: Machine<Output = Result<T, Error>>>,
+        O: Operation<Machine: Machine<Output = Result<T, Error>>> + Placed,
         T: Shown,
     {
         let inner = self.client.inner();
-        let patience = self.patience.unwrap_or(inner.config.deadline);
+        let manner = inner.manner(self.reading.as_ref());
+        let named = || self.reading.as_ref().and_then(|profile| profile.deadline);
+        let patience = self.patience.or_else(named).unwrap_or(inner.config.deadline);
         let terms = Terms {
             deadline: (inner.clock.now() + patience).min(self.until),
             allowance: Allowance::GET,
             space: Space::Txn,
             options: self.client.options().clone(),
             background: false,
+            manner,
         };
         Pending::checked(inner, terms, self.check().and_then(|()| operation()))
     }
@@ -89,9 +97,34 @@ macro_rules! deadline {
             self.common.client = self.common.client.with(options);
             self
         }
+
+        /// Reads from these replicas.
+        ///
+        /// client-go: `txnkv/txnsnapshot/snapshot.go: SetReplicaRead`.
+        pub fn replica(mut self, replica: crate::replica::Replica) -> Self {
+            std::sync::Arc::make_mut(self.common.reading.get_or_insert_default()).replica = replica;
+            self
+        }
+
+        /// Reads as `profile` says.
+        pub fn profile(mut self, profile: impl Into<std::sync::Arc<crate::replica::ReadProfile>>) -> Self {
+            self.common.reading = Some(profile.into());
+            self
+        }
     };
 }
 pub(super) use deadline;
+
+macro_rules! explain {
+    () => {
+        /// Tells with the result what the call's requests met: which stores were asked, how, why these, and what came of it.
+        /// Costs an entry for each request; the first 64 are told one by one.
+        pub fn explain(self) -> crate::client::Explained<<Self as IntoFuture>::IntoFuture> {
+            self.into_future().explain()
+        }
+    };
+}
+pub(crate) use explain;
 
 /// A read of one key, to be awaited. `None`: the key has no value.
 #[derive(Clone, Debug)]
@@ -109,6 +142,7 @@ impl Get {
     }
 
     deadline!();
+    explain!();
 }
 
 impl IntoFuture for Get {
@@ -140,6 +174,7 @@ impl BatchGet {
     }
 
     deadline!();
+    explain!();
 }
 
 impl IntoFuture for BatchGet {

@@ -65,7 +65,8 @@ impl GetMachine {
         let message =
             pb::GetRequest { key: self.key.0.clone(), version: self.view.ts().0, ..Default::default() };
         let route = Route::Key(self.key.clone());
-        Phase::Calling(Box::new(RegionCall::new(OPERATION, route, self.view.request(&message))))
+        let call = RegionCall::new(OPERATION, route, self.view.request(&message));
+        Phase::Calling(Box::new(call.at_leader(self.view.met)))
     }
 
     /// The value, unless the key is locked.

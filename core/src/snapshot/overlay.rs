@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use crate::codec::{KeyspaceError, Placed, Prefix};
 use crate::types::{Key, KeyRange, KvPair, Value};
 
 /// The writes within the range of a scan, in the scan's order: as they were when the scan was made.
@@ -77,6 +78,16 @@ impl Overlay {
     fn next_if(&mut self, wanted: impl Fn(&Key, bool) -> bool) -> Option<(Key, Option<Value>)> {
         let reverse = self.reverse;
         self.writes.front().is_some_and(|(key, _)| wanted(key, reverse)).then(|| self.writes.pop_front())?
+    }
+}
+
+impl Placed for Overlay {
+    fn enter(&mut self, keyspace: Prefix) {
+        self.writes.iter_mut().for_each(|(key, _)| key.enter(keyspace));
+    }
+
+    fn leave(&mut self, keyspace: Prefix) -> Result<(), KeyspaceError> {
+        self.writes.iter_mut().try_for_each(|(key, _)| key.leave(keyspace))
     }
 }
 

@@ -25,6 +25,7 @@ use tikv_proto::kvrpcpb as pb;
 
 use super::view::View;
 use crate::backoff::Attempts;
+use crate::codec::keyless;
 use crate::error::Error;
 use crate::lock::{Lock, LockSets, Refusal, classify};
 use crate::machine::{Cx, Machine, Place};
@@ -50,6 +51,8 @@ pub struct ScanOptions {
     /// Pairs in a page at the most.
     pub page: u32,
 }
+
+keyless!(ScanOptions);
 
 impl Default for ScanOptions {
     fn default() -> Self {
@@ -130,7 +133,7 @@ impl PageMachine {
         };
         let route = Route::Region { key: span.start.clone(), region: to.region };
         let call = RegionCall::new(OPERATION, route, self.view.request(&message));
-        Phase::Calling { call: Box::new(call.resume(self.attempts.clone())), span }
+        Phase::Calling { call: Box::new(call.resume(self.attempts.clone()).at_leader(self.view.met)), span }
     }
 
     /// The pairs of an answer, unless locks were met.

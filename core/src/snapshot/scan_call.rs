@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::calls::{Common, deadline};
+use super::calls::{Common, deadline, explain};
 use super::overlay::Overlay;
 use super::page::{Page, ScanOptions};
 use super::scan::ScanMachine;
@@ -30,6 +30,7 @@ impl Scan {
     }
 
     deadline!();
+    explain!();
 
     /// From the end of the range to its start.
     ///

@@ -1,11 +1,13 @@
 //! What applications hold of a snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::calls::{BatchGet, Common, Get};
 use super::overlay::Overlay;
 use super::scan_call::Scan;
 use crate::client::Client;
+use crate::replica::{ReadProfile, Replica};
 use crate::request::RequestOptions;
 use crate::types::{Key, KeyRange, Timestamp};
 
@@ -19,11 +21,28 @@ use crate::types::{Key, KeyRange, Timestamp};
 pub struct Snapshot {
     client: Client,
     ts: Timestamp,
+    reading: Option<Arc<ReadProfile>>,
 }
 
 impl Snapshot {
     pub(crate) fn new(client: Client, ts: Timestamp) -> Self {
-        Self { client, ts }
+        Self { client, ts, reading: None }
+    }
+
+    /// The same, from these replicas.
+    ///
+    /// client-go: `txnkv/txnsnapshot/snapshot.go: SetReplicaRead`.
+    #[must_use]
+    pub fn replica(mut self, replica: Replica) -> Self {
+        Arc::make_mut(self.reading.get_or_insert_default()).replica = replica;
+        self
+    }
+
+    /// The same, with reads that are done as `profile` says.
+    #[must_use]
+    pub fn profile(mut self, profile: impl Into<Arc<ReadProfile>>) -> Self {
+        self.reading = Some(profile.into());
+        self
     }
 
     /// The timestamp it reads at.
@@ -37,11 +56,13 @@ impl Snapshot {
     /// client-go: `txnkv/txnsnapshot/snapshot.go: SetPriority, SetIsolationLevel, SetRPCInterceptor, …`.
     #[must_use]
     pub fn with(&self, options: &RequestOptions) -> Self {
-        Self { client: self.client.with(options), ts: self.ts }
+        Self { client: self.client.with(options), ..self.clone() }
     }
 
     fn common(&self) -> Common {
-        Common::new(self.client.clone(), self.ts)
+        let mut common = Common::new(self.client.clone(), self.ts);
+        common.reading.clone_from(&self.reading);
+        common
     }
 
     /// Reads the value of `key`; `None` when it has none.

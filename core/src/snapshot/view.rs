@@ -16,6 +16,8 @@ pub(super) struct View {
     pub(super) asked: Asked,
     pub(super) sets: LockSets,
     meeting: MeetLocks,
+    /// Locks were met: what was settled of them is at the leader first.
+    pub(super) met: bool,
 }
 
 impl View {
@@ -28,7 +30,7 @@ impl View {
         redacted: bool,
     ) -> Self {
         let asked = Asked { operation, start_ts: ts, redacted };
-        Self { asked, sets, meeting: MeetLocks::new(asked, Purpose::Read { lite }) }
+        Self { asked, sets, meeting: MeetLocks::new(asked, Purpose::Read { lite }), met: false }
     }
 
     pub(super) fn ts(&self) -> Timestamp {
@@ -42,6 +44,7 @@ impl View {
 
     /// Met `locks`: [`step`](Self::step) until it is ready, then ask again.
     pub(super) fn meet(&mut self, locks: Vec<Lock>, cx: &mut Cx<'_>) {
+        self.met = true;
         self.meeting.meet(locks, cx);
     }
 

@@ -31,6 +31,8 @@ pub struct Settings {
     pub redact_keys: bool,
     /// Requests of one operation under way at a time.
     pub concurrency: usize,
+    /// Whether keys are those of API v2: PD has raw ones in the same form as transactional ones.
+    pub api_v2: bool,
 }
 
 /// The arguments of an operation.
@@ -160,7 +162,7 @@ impl Operation for Start {
     type Machine = AnyMachine;
 
     fn machine(self, settings: &Settings) -> AnyMachine {
-        let &Settings { redact_keys, concurrency } = settings;
+        let &Settings { redact_keys, concurrency, .. } = settings;
         match self {
             Self::RawGet(operation) => AnyMachine::new(operation.machine(settings)),
             Self::RawPut(operation) => AnyMachine::new(operation.machine(settings)),

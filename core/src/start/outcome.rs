@@ -4,6 +4,7 @@ use std::fmt::{self, Debug, Write};
 
 use bytes::Bytes;
 
+use crate::codec::{KeyspaceError, Placed, Prefix, keyless};
 use crate::error::{Error, ErrorKind};
 use crate::range_task::{RegionOverview, Scattering, Split};
 use crate::snapshot::page::Page;
@@ -73,6 +74,9 @@ pub trait Outcome {
 
     /// What a caller can do about its error; `None`: it succeeded.
     fn failure(&self) -> Option<ErrorKind>;
+
+    /// Its keys become those of the keyspace's owner; a key of another keyspace makes it an error.
+    fn leave(&mut self, keyspace: Prefix);
 }
 
 impl<T: Shown> Outcome for Result<T, Error> {
@@ -87,6 +91,17 @@ impl<T: Shown> Outcome for Result<T, Error> {
     fn failure(&self) -> Option<ErrorKind> {
         self.as_ref().err().map(Error::kind)
     }
+
+    fn leave(&mut self, keyspace: Prefix) {
+        match self {
+            Ok(value) => {
+                if let Err(error) = value.leave(keyspace) {
+                    *self = Err(Error::Corrupt { operation: "keyspace", detail: error.to_string().into() });
+                }
+            }
+            Err(error) => error.leave(keyspace),
+        }
+    }
 }
 
 /// How many parts failed, of an operation that nobody waits for.
@@ -98,6 +113,8 @@ impl Outcome for usize {
     fn failure(&self) -> Option<ErrorKind> {
         (*self > 0).then_some(ErrorKind::Unavailable)
     }
+
+    fn leave(&mut self, _: Prefix) {}
 }
 
 impl Outcome for Box<dyn Outcome + Send> {
@@ -108,10 +125,14 @@ impl Outcome for Box<dyn Outcome + Send> {
     fn failure(&self) -> Option<ErrorKind> {
         (**self).failure()
     }
+
+    fn leave(&mut self, keyspace: Prefix) {
+        (**self).leave(keyspace);
+    }
 }
 
 /// What an operation gives when it succeeds.
-pub trait Shown: Debug {
+pub trait Shown: Debug + Placed {
     /// The same, with every byte of a value zero.
     #[must_use]
     fn zeroed(&self) -> Self;
@@ -141,6 +162,19 @@ impl<T: Shown> Shown for Vec<T> {
     }
 }
 
+impl Placed for Page {
+    fn enter(&mut self, keyspace: Prefix) {
+        self.pairs.enter(keyspace);
+        self.left.enter(keyspace);
+    }
+
+    fn leave(&mut self, keyspace: Prefix) -> Result<(), KeyspaceError> {
+        self.pairs.leave(keyspace)?;
+        // What is left lies within the range that was asked for, which is the keyspace's own.
+        self.left.leave(keyspace)
+    }
+}
+
 impl Shown for Page {
     fn zeroed(&self) -> Self {
         Self { pairs: self.pairs.zeroed(), left: self.left.clone(), sets: self.sets.clone() }
@@ -159,6 +193,19 @@ macro_rules! without_values {
 }
 
 without_values!((), Timestamp, CommitInfo, RegionOverview, Split, Scattering, KeyRange, RegionId);
+keyless!(CommitInfo, Split, Scattering);
+
+impl Placed for RegionOverview {
+    const LEFT_OUT: bool = true;
+
+    fn enter(&mut self, keyspace: Prefix) {
+        self.range.enter(keyspace);
+    }
+
+    fn leave(&mut self, keyspace: Prefix) -> Result<(), KeyspaceError> {
+        self.range.leave(keyspace)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{Operation, Settings, Start};
+use crate::codec::{KeyspaceError, Placed, Prefix};
 use crate::raw::batch::BatchMachine;
 use crate::raw::delete_range::DeleteRangeMachine;
 use crate::raw::scan::ScanMachine;
@@ -12,7 +13,7 @@ use crate::raw::single::{DeleteMachine, GetMachine, PutMachine};
 use crate::raw::{batches, scan};
 use crate::types::{Key, KeyRange, KvPair};
 
-/// Declares the arguments of an operation: its fields, and its machine.
+/// Declares the arguments of an operation: its fields, and its machine. Each field says what of it enters a keyspace.
 macro_rules! operation {
     (
         $(#[$doc:meta])*
@@ -36,6 +37,17 @@ macro_rules! operation {
             fn machine(self, $settings: &Settings) -> $machine {
                 let Self { $($field),* } = self;
                 $make
+            }
+        }
+
+        impl Placed for $name {
+            fn enter(&mut self, keyspace: Prefix) {
+                $(self.$field.enter(keyspace);)*
+            }
+
+            fn leave(&mut self, keyspace: Prefix) -> Result<(), KeyspaceError> {
+                $(self.$field.leave(keyspace)?;)*
+                Ok(())
             }
         }
     };

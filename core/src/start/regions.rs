@@ -2,12 +2,29 @@
 
 use super::raw::operation;
 use super::{Operation, Settings, Start};
-use crate::codec::Mode;
+use crate::codec::{KeyspaceError, Mode, Placed, Prefix};
 use crate::machine::Place;
 use crate::range_task::{
     BucketsMachine, FindMachine, ListMachine, OperatorMachine, ScatterMachine, SplitMachine,
 };
 use crate::types::{Key, KeyRange, RegionId};
+
+impl Placed for Place {
+    fn enter(&mut self, keyspace: Prefix) {
+        match self {
+            Self::Below(key) if key.is_empty() => *key = Key::from(&keyspace.end()),
+            Self::Holding(key) | Self::Below(key) => key.enter(keyspace),
+            Self::Id(_) => {}
+        }
+    }
+
+    fn leave(&mut self, keyspace: Prefix) -> Result<(), KeyspaceError> {
+        match self {
+            Self::Holding(key) | Self::Below(key) => key.leave(keyspace),
+            Self::Id(_) => Ok(()),
+        }
+    }
+}
 
 operation! {
     /// Find one region.

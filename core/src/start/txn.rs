@@ -2,6 +2,7 @@
 
 use super::raw::operation;
 use super::{Operation, Settings, Start};
+use crate::codec::{KeyspaceError, Placed, Prefix, keyless};
 use crate::lock::LockSets;
 use crate::snapshot::batch_get::BatchGetMachine;
 use crate::snapshot::get::GetMachine;
@@ -102,6 +103,8 @@ impl Purpose {
     }
 }
 
+keyless!(Purpose);
+
 operation! {
     /// Get a timestamp.
     Timestamp {
@@ -122,7 +125,7 @@ operation! {
         pub mutations: Vec<Mutation>,
     }
     CommitMachine = |settings| {
-        let &Settings { concurrency: limit, redact_keys: redacted } = settings;
+        let &Settings { concurrency: limit, redact_keys: redacted, .. } = settings;
         CommitMachine::new(CommitPlan { start_ts, begun, mutations, limit, redacted })
     }
 }

@@ -87,7 +87,7 @@ impl Play {
                 self.open.insert(self.count, (store, deadline));
                 let region = RegionVersion { id: RegionId(1), version: 1, conf_ver: 1 };
                 let to = Located { region, peer: PeerId(1), store };
-                let attempt = Attempt { to, retry: false, max_execution_ms: 0 };
+                let attempt = Attempt::first(to);
                 let request = Arc::new(Request::new(&pb::RawGetRequest::default(), Profile::default()));
                 let asker = self.world.asker(self.count);
                 let command = StreamCommand::Call { asker, attempt, request, deadline, forward: None };

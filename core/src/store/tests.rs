@@ -22,15 +22,11 @@ type Script = ServiceScript<Registry>;
 const STORE: StoreId = StoreId(4);
 
 fn call(s: &Script, n: u32, deadline: Instant) -> RegistryCommand {
-    let attempt = Attempt {
-        to: Located {
-            region: RegionVersion { id: RegionId(3), version: 2, conf_ver: 1 },
-            peer: PeerId(5),
-            store: STORE,
-        },
-        retry: false,
-        max_execution_ms: 0,
-    };
+    let attempt = Attempt::first(Located {
+        region: RegionVersion { id: RegionId(3), version: 2, conf_ver: 1 },
+        peer: PeerId(5),
+        store: STORE,
+    });
     let request = Arc::new(Request::new(&pb::RawGetRequest::default(), Profile::default()));
     let command = StreamCommand::Call { asker: s.asker(n), attempt, request, deadline, forward: None };
     RegistryCommand::Call { store: STORE, command }

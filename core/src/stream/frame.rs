@@ -12,7 +12,7 @@ use prost::{DecodeError, Message};
 
 use crate::machine::Attempt;
 use crate::request::response::length;
-use crate::request::{Request, append_context};
+use crate::request::{Profile, Request, append_client_context, context_len};
 use tikv_proto::kvrpcpb::HealthFeedback;
 
 /// Fields of `BatchCommandsRequest` and `BatchCommandsResponse`.
@@ -32,9 +32,16 @@ mod field {
 pub struct FrameWriter {
     buffer: BytesMut,
     ids: Vec<u64>,
+    /// What every request has in its context.
+    client: Profile,
 }
 
 impl FrameWriter {
+    /// Adds `client` to the context of every request.
+    pub(super) fn of_client(client: Profile) -> Self {
+        Self { client, ..Self::default() }
+    }
+
     /// How many requests are in it.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -55,7 +62,7 @@ impl FrameWriter {
 
     /// Adds a request under an id.
     pub fn push(&mut self, id: u64, request: &Request, attempt: &Attempt) {
-        let context = crate::request::context_len(request.profile(), attempt);
+        let context = context_len(&self.client, request.profile(), attempt);
         let message = request.body().len() + context;
         let tag = request.command().number();
         let outer = key_len(tag) + encoded_len_varint(message as u64) + message;
@@ -65,7 +72,7 @@ impl FrameWriter {
         encode_key(tag, WireType::LengthDelimited, &mut self.buffer);
         encode_varint(message as u64, &mut self.buffer);
         self.buffer.put_slice(request.body());
-        append_context(request.profile(), attempt, &mut self.buffer);
+        append_client_context(&self.client, request.profile(), attempt, &mut self.buffer);
         self.ids.push(id);
     }
 

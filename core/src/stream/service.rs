@@ -57,7 +57,7 @@ use crate::machine::{
     Address, Asker, Attempt, Completion, Fault, Feedback, Input, Metadata, Service, ServiceCx, ServiceEffect,
     StreamId, TicketId, TransportClass, TransportFault, Way, Withdrawn,
 };
-use crate::request::Request;
+use crate::request::{Profile, Request};
 use crate::types::{Instant, StoreId};
 use tikv_proto::methods::tikv::BATCH_COMMANDS;
 
@@ -121,6 +121,8 @@ pub struct StoreStream {
     batching: Batching,
     bucket: Option<Bucket>,
     writer: FrameWriter,
+    /// What every request has in its context.
+    client: Profile,
     reader: FrameReader,
     /// Operations that do not wait any more.
     withdrawn: Vec<Withdrawn>,
@@ -148,6 +150,7 @@ impl StoreStream {
             batching: Batching::new(&config),
             bucket: config.rate.map(Bucket::new),
             writer: FrameWriter::default(),
+            client: Profile::default(),
             reader: FrameReader::default(),
             withdrawn: Vec::new(),
             armed: None,
@@ -155,6 +158,14 @@ impl StoreStream {
             watched: false,
             config,
         }
+    }
+
+    /// Adds `client` to the context of every request: what all requests of one client have in it.
+    #[must_use]
+    pub(crate) fn of_client(mut self, client: Profile) -> Self {
+        self.client = client.clone();
+        self.writer = FrameWriter::of_client(client);
+        self
     }
 
     /// The requests that wait to be sent.
@@ -202,7 +213,7 @@ impl StoreStream {
         }
         let (to, path) = (Arc::clone(&self.address), request.command().path());
         let way = Way { metadata: forwarding(forward.as_ref()), ..Way::default() };
-        let ticket = cx.unary_by(to, path, request.whole(&attempt), deadline, way);
+        let ticket = cx.unary_by(to, path, request.whole(&self.client, &attempt), deadline, way);
         self.unary.insert(ticket, asker);
         self.watch(cx);
     }

@@ -11,6 +11,7 @@ use crate::backoff::{Allowance, Budget, Tuning};
 use crate::error::ServiceError;
 use crate::machine::{Answer, Completion, Fault, Interrupt, TransportClass, TransportFault};
 use crate::pd::{BucketsInfo, OrderInfo, PdReply};
+use crate::replica::{ReadProfile, Replica};
 use crate::types::{
     ClusterId, Engine, Instant, Key, KeyRange, Labels, Liveness, Located, Peer, PeerId, PeerRole, Presence,
     RegionId, RegionVersion, Replicas, StoreId, StoreView, Timestamp,
@@ -80,6 +81,24 @@ pub(super) fn store_view(view: f::StoreView) -> StoreView {
 
 pub(super) fn labels(labels: &[f::Label]) -> Labels {
     Labels::new(labels.iter().map(|label| (label.key.as_str(), label.value.as_str())))
+}
+
+/// A replica that is not known is read as the leader: the machine then wants something else, and the difference is told.
+pub(super) fn reading(reading: &f::Reading) -> ReadProfile {
+    let mut profile = ReadProfile::new().replica(match reading.replica {
+        1 => Replica::Follower,
+        2 => Replica::Mixed,
+        3 => Replica::Learner,
+        4 => Replica::PreferLeader,
+        5 => Replica::Closest,
+        _ => Replica::Leader,
+    });
+    profile.labels = labels(&reading.labels);
+    profile.stores = reading.stores.iter().copied().map(StoreId).collect();
+    (profile.stale, profile.leader_only) = (reading.stale, reading.leader_only);
+    profile.busy_threshold = Duration::from_nanos(reading.busy_threshold_ns);
+    profile.attempt = reading.attempt_ns.map(Duration::from_nanos);
+    profile
 }
 
 pub(super) fn budget(budget: Option<&f::Budget>) -> Result<Budget, Unreadable> {
@@ -185,6 +204,7 @@ fn service_error(error: &f::ServiceError) -> Result<ServiceError, Unreadable> {
         Ok(f::Service::NoPeer) => ServiceError::NoPeer { region: RegionId(error.id) },
         Ok(f::Service::StoreRemoved) => ServiceError::StoreRemoved { store: StoreId(error.id) },
         Ok(f::Service::Corrupt) => ServiceError::Corrupt { address, detail: text },
+        Ok(f::Service::BadKeyspace) => ServiceError::BadKeyspace { name: address, reason: text },
         Ok(f::Service::Tls) => ServiceError::Tls { reason: text },
         Ok(f::Service::Intercepted) => ServiceError::Intercepted { reason: text },
         Ok(f::Service::Unknown) | Err(_) => {

@@ -7,10 +7,11 @@ use super::tickets::{Kind, Tickets};
 use crate::backoff::{Allowance, Tuning};
 use crate::error::ServiceError;
 use crate::machine::{
-    Answer, Completion, Effect, Fault, Feedback, Interrupt, Place, Question, TransportClass, TransportFault,
-    Why,
+    Answer, Asked, Completion, Effect, Fault, Feedback, Interrupt, Place, Question, TransportClass,
+    TransportFault, Why,
 };
 use crate::pd::PdReply;
+use crate::replica::{ReadProfile, Replica};
 use crate::types::{
     Engine, Instant, KeyRange, Labels, Liveness, Located, Peer, PeerRole, Presence, RegionId, RegionInfo,
     RegionVersion, Replicas, StoreId, StoreView,
@@ -125,6 +126,26 @@ pub(super) fn feedback(feedback: &Feedback) -> f::Feedback {
     f::Feedback { feedback: Some(kind) }
 }
 
+/// How an operation's reads are done. What its call may take stands elsewhere, as its deadline.
+pub(super) fn reading(profile: &ReadProfile) -> f::Reading {
+    f::Reading {
+        replica: match profile.replica {
+            Replica::Leader => 0,
+            Replica::Follower => 1,
+            Replica::Mixed => 2,
+            Replica::Learner => 3,
+            Replica::PreferLeader => 4,
+            Replica::Closest => 5,
+        },
+        labels: labels(&profile.labels),
+        stores: profile.stores.iter().map(|store| store.0).collect(),
+        stale: profile.stale,
+        leader_only: profile.leader_only,
+        busy_threshold_ns: ns(profile.busy_threshold),
+        attempt_ns: profile.attempt.map(ns),
+    }
+}
+
 pub(super) fn place(place: &Place) -> f::Place {
     let kind = match place {
         Place::Holding(key) => f::PlaceKind::Holding(key.0.clone()),
@@ -146,6 +167,15 @@ pub(super) fn effect(effect: &Effect, tickets: &mut Tickets) -> f::Effect {
             command: request.command().number(),
             body: request.body().clone(),
             profile: request.profile().encoded().clone(),
+            asked: match attempt.asked {
+                Asked::Plainly => 0,
+                Asked::ReplicaRead => 1,
+                Asked::StaleRead => 2,
+            },
+            busy_threshold_ms: attempt.busy_threshold_ms,
+            follower: !attempt.leads,
+            first: attempt.first.map_or(0, |first| 1 + u32::from(!first.leads) + 2 * u32::from(first.stale)),
+            through: attempt.through.map_or(0, |store| store.0),
         }),
         Effect::Ask { ticket, question, deadline } => ask(*ticket, question, *deadline, tickets),
         Effect::Timer { ticket, at, why } => {
@@ -297,6 +327,7 @@ fn service_error(error: &ServiceError) -> f::ServiceError {
         ServiceError::NoPeer { region } => of(f::Service::NoPeer, "", "", region.0, 0),
         ServiceError::StoreRemoved { store } => of(f::Service::StoreRemoved, "", "", store.0, 0),
         ServiceError::Corrupt { address, detail } => of(f::Service::Corrupt, address, detail, 0, 0),
+        ServiceError::BadKeyspace { name, reason } => of(f::Service::BadKeyspace, name, reason, 0, 0),
         ServiceError::Tls { reason } => of(f::Service::Tls, "", reason, 0, 0),
         ServiceError::Intercepted { reason } => of(f::Service::Intercepted, "", reason, 0, 0),
     }

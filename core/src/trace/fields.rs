@@ -189,16 +189,13 @@ pub(super) fn zeroes(value: &Bytes) -> Bytes {
 
 /// Rewrites an encoded request; `None` when it is no message of its type.
 pub(super) fn request(command: Command, body: &Bytes, with: &mut dyn Rewrite) -> Option<Bytes> {
-    rewrite(body, request_fields(command), mode(command), with, DEPTH).map(Bytes::from)
+    // A request has no bounds of regions, so the mode is not looked at.
+    rewrite(body, request_fields(command), command.mode(false), with, DEPTH).map(Bytes::from)
 }
 
-/// Rewrites an encoded response; `None` when it is no message of its type.
-pub(super) fn response(command: Command, body: &Bytes, with: &mut dyn Rewrite) -> Option<Bytes> {
-    rewrite(body, response_fields(command), mode(command), with, DEPTH).map(Bytes::from)
-}
-
-fn mode(command: Command) -> Mode {
-    if command.is_raw() { Mode::Raw } else { Mode::Txn }
+/// Rewrites an encoded response, whose bounds of regions are in `mode`; `None` when it is no message of its type.
+pub(super) fn response(command: Command, mode: Mode, body: &Bytes, with: &mut dyn Rewrite) -> Option<Bytes> {
+    rewrite(body, response_fields(command), mode, with, DEPTH).map(Bytes::from)
 }
 
 fn rewrite(

@@ -59,7 +59,10 @@
 //! ```text
 //! Record    oneof: 1 Begin, 2 Step, 3 End, 4 Wire
 //! Begin     1 number, 2 client, 3 parent, 4 at_ns, 5 wall_ms, 6 seed (fixed64), 7 space (1 raw, 2 transactional),
-//!           8 deadline_ns, 9 Budget, 10 concurrency, 11 redact_keys, 12 zeroed_values, 13 Start
+//!           8 deadline_ns, 9 Budget, 10 concurrency, 11 redact_keys, 12 zeroed_values, 13 Start, 14 api_v2, 15 Reading,
+//!           16 forwarding
+//! Reading   1 replica (0 leader, 1 follower, 2 any, 3 learner, 4 leader unless slow, 5 closest), 2 repeated label (1 key, 2 value),
+//!           3 repeated stores, 4 stale, 5 leader_only, 6 busy_threshold_ns, 7 attempt_ns
 //! Budget    1 kind (0 nothing, 1 weighted, 2 plain, 3 unlimited), 2 ms, 3 weight, 4 lock_fast_ms
 //! Step      1 number, 2 index, 3 at_ns, 4 wall_ms, oneof cause: 5 first (bool), 6 Completed, 7 interrupted (1 deadline,
 //!           2 killed, 3 closed), 8 dropped (bool); 9 repeated Fact, 10 repeated Effect
@@ -73,14 +76,16 @@
 //! Fault     oneof: 1 Transport, 2 late (Transport), 3 interrupted (as above), 4 overloaded (bool), 5 ServiceError
 //! Transport 1 class (1 unreachable, 2 lost, 3 timed out, 4 rejected), 2 gRPC status, 3 detail
 //! ServiceError 1 kind (1 bad address, 2 no address, 3 PD unreachable, 4 other cluster, 5 PD's error, 6 no region, 7 no peer,
-//!           8 store removed, 9 corrupt, 10 TLS), 2 address, 3 text, 4 id, 5 found
+//!           8 store removed, 9 corrupt, 10 TLS, 11 bad keyspace), 2 address (of 11: its name), 3 text, 4 id, 5 found
 //! Fact      oneof: 1 Locate (1 key, 2 below, 3 answer Located), 2 Span (1 Region, 2 answer Range),
 //!           3 Replicas (1 Region, 2 answer (1 leader, 2 repeated Peer)), 4 Store (1 store, 2 answer (1 presence: 0 unknown,
 //!           1 serving, 2 removed, 2 engine: 0 TiKV, 1 TiFlash, 2 TiFlash compute, 3 liveness: 0 reachable, 1 unreachable,
 //!           2 unknown, 4 slow, 5 busy_ns, 6 safe_ts)), 5 Labels (1 store, 2 repeated (1 key, 2 value))
 //! Effect    oneof: 1 Call, 2 Ask, 3 Timer, 4 spawn (Start), 5 report (Feedback), 6 cancel (ticket)
 //! Call      1 ticket, 2 Located, 3 retry, 4 max_execution_ms, 5 deadline_ns, 6 command (field number in
-//!           tikvpb.BatchCommandsRequest.Request), 7 body (the command's message), 8 profile (kvrpcpb.Context)
+//!           tikvpb.BatchCommandsRequest.Request), 7 body (the command's message), 8 profile (kvrpcpb.Context),
+//!           9 asked (1 replica read, 2 stale read), 10 busy_threshold_ms, 11 follower (bool), 12 first asked (1 leader, 2 follower,
+//!           3 and 4 by stale read), 13 through (store)
 //! Ask       1 ticket, 2 deadline_ns, oneof: 3 timestamp (bool), 4 Place, 5 Range, 7 PdAsk; 6 limit
 //! PdAsk     1 kind (1 scatter, 2 order, 3 buckets), 2 repeated regions, 3 group
 //! PdTold    1 kind (as before), 2 percent, 3 repeated regions, 4 found, 5 description, 6 running, 7 Region, 8 version,

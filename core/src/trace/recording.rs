@@ -11,7 +11,8 @@ use super::recorder::{Failure, Recorder};
 use super::tickets::{Kind, Tickets};
 use crate::backoff::{Allowance, Tuning};
 use crate::client::Space;
-use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Op, TicketId};
+use crate::codec::Mode;
+use crate::machine::{Completion, Cx, Facts, Feedback, Interrupt, Machine, Manner, Op, TicketId};
 use crate::request::Command;
 use crate::start::{Ended, Settings, Start};
 use crate::types::{
@@ -43,7 +44,7 @@ pub(crate) struct Moment {
 }
 
 /// What an operation begins with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Birth {
     pub(crate) seed: u64,
     pub(crate) space: Space,
@@ -51,6 +52,7 @@ pub(crate) struct Birth {
     pub(crate) allowance: Allowance,
     pub(crate) tuning: Tuning,
     pub(crate) settings: Settings,
+    pub(crate) manner: Manner,
     /// The operation that left it to the background; 0: none.
     pub(crate) parent: u64,
 }
@@ -86,7 +88,7 @@ impl Recording {
 
     /// Writes down what the operation begins with. To be called once, before its first step.
     pub(crate) fn begin(&mut self, birth: &Birth, at: Moment) {
-        let Settings { redact_keys, concurrency } = birth.settings;
+        let Settings { redact_keys, concurrency, api_v2 } = birth.settings;
         let space = match birth.space {
             Space::Raw => f::KeySpace::Raw,
             Space::Txn => f::KeySpace::Txn,
@@ -105,6 +107,9 @@ impl Recording {
             redact_keys,
             zeroed_values: self.outlet.recorder().zeroes_values(),
             start: self.start.take().map(|start| *start),
+            api_v2,
+            reading: birth.manner.reading.as_deref().map(encode::reading),
+            forwarding: birth.manner.forwarding,
         };
         self.write(f::Entry::Begin(begin), at);
     }
@@ -188,7 +193,7 @@ impl Recording {
         if self.zeroes()
             && let (f::Completion::Response(body), Kind::Call(command)) = (&completion, kind)
         {
-            completion = match fields::response(command, body, &mut ZeroValues) {
+            completion = match fields::response(command, command.mode(false), body, &mut ZeroValues) {
                 Some(body) => f::Completion::Response(body),
                 None => f::Completion::Withheld(body.len() as u64),
             };
@@ -281,6 +286,11 @@ impl Facts for Noted<'_> {
         let answer = self.facts.labels(store);
         self.note(f::FactKind::Labels(f::Labels { store: store.0, labels: encode::labels(&answer) }));
         answer
+    }
+
+    fn mode(&self, command: Command) -> Mode {
+        // The same all over an operation, which says so at its beginning.
+        self.facts.mode(command)
     }
 
     fn report(&self, feedback: &Feedback, now: Instant) {

@@ -17,15 +17,12 @@ use super::format as f;
 use super::keymap::KeyMap;
 use super::replay::Replay;
 use crate::codec::Mode;
+use crate::error::words;
 use crate::request::Command;
 use crate::start::{Ended, Text};
 
 /// What is said in the place of words that may hold keys.
 const HIDDEN: &str = "(redacted)";
-
-/// What machines look for in the words of stores: these stay.
-const PHRASES: [&str; 4] =
-    ["invalid max_ts update", "mismatch cluster id", "deadline is exceeded", "Deadline is exceeded"];
 
 /// The same trace with other keys: they are in the same order, one is the beginning of another as before, and each has its length.
 /// Values, if they were recorded, are zeroes; words of servers are left out. What replays identically does so afterwards. A record
@@ -110,8 +107,10 @@ impl Rewrite for Mapped {
             // Whether a store says anything is of importance.
             return Bytes::new();
         }
-        let kept =
-            PHRASES.iter().filter(|phrase| text.windows(phrase.len()).any(|part| part == phrase.as_bytes()));
+        // What machines look for in the words of stores stays.
+        let kept = words::ALL
+            .iter()
+            .filter(|phrase| text.windows(phrase.len()).any(|part| part == phrase.as_bytes()));
         kept.fold(HIDDEN.to_owned(), |text, phrase| format!("{text} {phrase}")).into()
     }
 }
@@ -130,7 +129,8 @@ impl Walk {
         match &mut record.entry {
             Some(f::Entry::Begin(begin)) => {
                 begin.start.iter_mut().for_each(|start| rewrite_start(start, with));
-                let mode = if begin.space() == f::KeySpace::Raw { Mode::Raw } else { Mode::Txn };
+                let plain = begin.space() == f::KeySpace::Raw && !begin.api_v2;
+                let mode = if plain { Mode::Raw } else { Mode::Txn };
                 self.modes.insert(begin.number, mode);
                 begin.zeroed_values = true;
             }
@@ -254,7 +254,7 @@ fn rewrite_completion(
 ) {
     match completion {
         f::Completion::Response(body) => {
-            match command.and_then(|command| fields::response(command, body, with)) {
+            match command.and_then(|command| fields::response(command, mode, body, with)) {
                 Some(body) => *completion = f::Completion::Response(body),
                 // What it says nobody can tell.
                 None => *completion = f::Completion::Withheld(body.len() as u64),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::file::{Records, TraceError};
@@ -10,7 +11,9 @@ use super::format::{self as f, Cause, Entry, Record};
 use super::report::{Difference, Report};
 use super::tickets::Tickets;
 use super::{decode, encode, start};
-use crate::machine::{Cx, Facts, Feedback, Machine, Op};
+use crate::codec::Mode;
+use crate::machine::{Cx, Facts, Feedback, Machine, Manner, Op};
+use crate::request::Command;
 use crate::start::{AnyMachine, Ended, Operation, Outcome, Settings};
 use crate::types::{
     Instant, KeyRange, Labels, Located, RegionVersion, Replicas, StoreId, StoreView, WallTime,
@@ -106,6 +109,7 @@ struct Running {
     name: &'static str,
     machine: AnyMachine,
     op: Op,
+    api_v2: bool,
     tickets: Tickets,
     steps: u32,
     ended: Option<Ended>,
@@ -208,13 +212,27 @@ impl Running {
             Ok(read) => read,
             Err(super::Unreadable(why)) => return nonsense(why, &begin.start),
         };
-        let settings =
-            Settings { redact_keys: begin.redact_keys, concurrency: decode::count(begin.concurrency) };
+        let settings = Settings {
+            redact_keys: begin.redact_keys,
+            concurrency: decode::count(begin.concurrency),
+            api_v2: begin.api_v2,
+        };
         let mut op = Op::default();
         op.begin(begin.seed, Instant(begin.deadline_ns), budget);
+        let reading = begin.reading.as_ref().map(|reading| Arc::new(decode::reading(reading)));
+        op.set_manner(Manner { reading, forwarding: begin.forwarding });
         let name = start.name();
         let machine = start.machine(&settings);
-        Ok(Self { name, machine, op, tickets: Tickets::default(), steps: 0, ended: None, dropped: false })
+        Ok(Self {
+            name,
+            machine,
+            op,
+            api_v2: begin.api_v2,
+            tickets: Tickets::default(),
+            steps: 0,
+            ended: None,
+            dropped: false,
+        })
     }
 
     fn step(&mut self, step: &f::Step) -> Result<(), Halt> {
@@ -228,7 +246,7 @@ impl Running {
             return nonsense("a dropped operation goes no step", &step.cause);
         }
         self.cause(step.cause.as_ref())?;
-        let facts = Recorded { facts: &step.facts, state: RefCell::default() };
+        let facts = Recorded { facts: &step.facts, api_v2: self.api_v2, state: RefCell::default() };
         let mut cx = Cx::root(Instant(step.at_ns), WallTime(step.wall_ms), &facts, &mut self.op);
         if matches!(step.cause, Some(Cause::Dropped(_))) {
             self.machine.abandon(&mut cx);
@@ -335,6 +353,7 @@ impl fmt::Debug for Told<'_> {
 #[derive(Debug)]
 struct Recorded<'a> {
     facts: &'a [f::Fact],
+    api_v2: bool,
     state: RefCell<Asked>,
 }
 
@@ -446,6 +465,10 @@ impl Facts for Recorded<'_> {
             _ => None,
         });
         answer.unwrap_or_default()
+    }
+
+    fn mode(&self, command: Command) -> Mode {
+        command.mode(self.api_v2)
     }
 
     fn report(&self, _: &Feedback, _: Instant) {

@@ -32,6 +32,7 @@ pub(super) fn timestamp(
         space: Space::Txn,
         options: client.options().clone(),
         background: false,
+        manner: inner.manner(None),
     };
     Pending::new(inner, terms, start::Timestamp { purpose })
 }
@@ -135,6 +136,7 @@ impl IntoFuture for Commit {
             space: Space::Txn,
             options: common.client.options().clone(),
             background: false,
+            manner: inner.manner(None),
         };
         Pending::checked(inner, terms, common.refused.map_or(Ok(commit), Err))
     }

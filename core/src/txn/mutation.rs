@@ -12,6 +12,7 @@
 use bytes::Bytes;
 use tikv_proto::kvrpcpb as pb;
 
+use crate::codec::{KeyspaceError, Placed, Prefix};
 use crate::membuf::{Change, Entry};
 use crate::region_call::Keyed;
 use crate::types::{Key, Value};
@@ -38,6 +39,16 @@ pub struct Mutation {
     pub key: Key,
     /// What is done to it.
     pub op: Op,
+}
+
+impl Placed for Mutation {
+    fn enter(&mut self, keyspace: Prefix) {
+        self.key.enter(keyspace);
+    }
+
+    fn leave(&mut self, keyspace: Prefix) -> Result<(), KeyspaceError> {
+        self.key.leave(keyspace)
+    }
 }
 
 impl Mutation {

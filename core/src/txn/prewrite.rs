@@ -25,7 +25,7 @@ use tikv_proto::kvrpcpb as pb;
 
 use super::mutation::{Mutation, lock_ttl_ms};
 use crate::backoff::Attempts;
-use crate::error::{Error, TxnError};
+use crate::error::{ConflictReason, Error, TxnError};
 use crate::lock::classify::Asked;
 use crate::lock::{Lock, LockSets, MeetLocks, Purpose, Refusal, classify};
 use crate::machine::{Cx, Machine};
@@ -160,6 +160,7 @@ pub(super) fn read(errors: Vec<pb::KeyError>, asked: &Asked) -> Result<Vec<Lock>
                 start_ts: asked.start_ts,
                 conflict_ts: younger.start_ts,
                 conflict_commit_ts: Timestamp(0),
+                reason: ConflictReason::Optimistic,
             }
             .into());
         }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
-use crate::backoff::{Attempts, Kind};
+use crate::backoff::Attempts;
 use crate::error::Error;
 use crate::machine::{Cx, Place};
 use crate::region_call::{Cut, FindRegion, RegionCall, Reply, Route, Unanswered};
@@ -88,8 +88,8 @@ impl PrimaryCall {
                     self.attempts = call.attempts().clone();
                     match end {
                         Ok(reply) => {
-                            // A reply does not tell of the attempts before it; each that got none paused for its store.
-                            let lost = self.lost || self.attempts.of(Kind::TikvRpc) > 0;
+                            // A reply does not tell of the attempts before it.
+                            let lost = self.lost || call.lost_an_answer();
                             return Poll::Ready(Ok((reply, *count, lost)));
                         }
                         Err(Unanswered::Failed { error, may_have_happened }) => {

@@ -18,6 +18,7 @@ impl Left {
             space: Space::Txn,
             options,
             background: true,
+            manner: client.manner(None),
         };
         drop(Pending::of_parent(&client, terms, start, parent).await);
     }

@@ -136,6 +136,7 @@ fn pause(client: &Client, attempt: u32, until: Instant) -> Pending<Pause> {
         space: Space::Txn,
         options: client.options().clone(),
         background: false,
+        manner: client.inner().manner(None),
     };
     Pending::new(client.inner(), terms, start::Pause { attempt })
 }

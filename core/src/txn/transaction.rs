@@ -1,5 +1,7 @@
 //! What applications hold of a transaction.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::calls::Commit;
@@ -7,6 +9,7 @@ use super::mutation::Mutation;
 use crate::client::Client;
 use crate::error::{Error, TxnError};
 use crate::membuf::{Limits, MemBuf};
+use crate::replica::ReadProfile;
 use crate::request::RequestOptions;
 use crate::snapshot::calls::Common;
 use crate::snapshot::overlay::Overlay;
@@ -29,6 +32,7 @@ pub struct Transaction {
     until: Instant,
     buffer: MemBuf,
     over: bool,
+    reading: Option<Arc<ReadProfile>>,
 }
 
 impl Transaction {
@@ -40,7 +44,14 @@ impl Transaction {
             total: config.max_txn,
             redacted: config.redact_keys,
         };
-        Self { client, start_ts, begun, until, buffer: MemBuf::new(limits), over: false }
+        Self { client, start_ts, begun, until, buffer: MemBuf::new(limits), over: false, reading: None }
+    }
+
+    /// From now on its reads are done as `profile` says. What it wrote itself it sees anyway.
+    ///
+    /// client-go: `txnkv/txnsnapshot/snapshot.go: SetReplicaRead` of the transaction's snapshot.
+    pub fn read_as(&mut self, profile: impl Into<Arc<ReadProfile>>) {
+        self.reading = Some(profile.into());
     }
 
     /// The timestamp it reads at, and its name in the cluster.
@@ -87,6 +98,7 @@ impl Transaction {
     fn common(&self) -> Common {
         let mut common = Common::new(self.client.clone(), self.start_ts);
         common.until = self.until;
+        common.reading.clone_from(&self.reading);
         common.refused = self.check().err();
         common
     }

@@ -239,6 +239,11 @@ impl ShownKey {
     pub fn key(&self) -> &Key {
         &self.key
     }
+
+    /// Changes the key, not how it is shown.
+    pub(crate) fn key_mut(&mut self) -> &mut Key {
+        &mut self.key
+    }
 }
 
 impl fmt::Display for ShownKey {

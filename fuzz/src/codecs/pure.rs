@@ -92,7 +92,7 @@ fn contexts(choices: &mut Choices<'_>) {
         [0; 5].map(|_: u64| choices.any::<u64>() >> (choices.any::<u8>() % 64));
     let region = RegionVersion { id: RegionId(id), version, conf_ver };
     let to = Located { region, peer: PeerId(peer), store: StoreId(store) };
-    let attempt = Attempt { to, retry: choices.one_in(2), max_execution_ms: choices.any() };
+    let attempt = Attempt { retry: choices.one_in(2), max_execution_ms: choices.any(), ..Attempt::first(to) };
     let shared = pb::Context {
         priority: choices.below(3) as i32,
         resolved_locks: (0..choices.below(4)).map(|_| choices.any()).collect(),
@@ -111,6 +111,7 @@ fn contexts(choices: &mut Choices<'_>) {
             peer: to_region.then(|| metapb::Peer { id: peer, store_id: store, ..Default::default() }),
             max_execution_duration_ms: attempt.max_execution_ms.into(),
             is_retry_request: attempt.retry,
+            request_source: "leader_fuzz".into(),
             ..shared
         }),
         ..message

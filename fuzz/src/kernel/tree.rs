@@ -218,7 +218,7 @@ impl Node {
                     peer: tikv_client_core::types::PeerId(1),
                     store: tikv_client_core::types::StoreId(1),
                 };
-                let attempt = Attempt { to, retry: false, max_execution_ms: 0 };
+                let attempt = Attempt::first(to);
                 Wait::Bytes(cx.call(attempt, Arc::new(request), cx.now() + Duration::from_secs(30)))
             }
             1 => Wait::Timestamp(cx.timestamp()),

@@ -15,7 +15,6 @@ pub(super) struct Known {
     pub(super) range: KeyRange,
     pub(super) peers: Vec<Peer>,
     leader: usize,
-    first: usize,
     pub(super) stale: Option<StaleReason>,
     expires: Instant,
     life: Duration,
@@ -40,18 +39,6 @@ impl Known {
 
     fn invalidate(&mut self, why: StaleReason) {
         self.stale.get_or_insert(why);
-    }
-
-    fn pass_over(&mut self, store: StoreId) {
-        if self.leader().store != store {
-            return;
-        }
-        let next = next_voter(&self.peers, self.leader);
-        if next == self.first {
-            self.invalidate(StaleReason::Other);
-        } else {
-            self.leader = next;
-        }
     }
 }
 
@@ -92,7 +79,6 @@ impl Model {
             range: range.clone(),
             peers,
             leader: at,
-            first: at,
             stale: None,
             expires,
             life: expires.since(now),
@@ -150,11 +136,6 @@ impl Model {
                     known.invalidate(*why);
                 }
             }
-            Feedback::Unreachable { store, region } => {
-                if let Some(known) = self.exactly(*region) {
-                    known.pass_over(*store);
-                }
-            }
             Feedback::Regions { old, new } => {
                 let earlier = |v: RegionVersion| {
                     v.id == old.id && (v.version < old.version || v.conf_ver < old.conf_ver)
@@ -176,6 +157,8 @@ impl Model {
                     self.insert(&Found::from(info.clone()), now, *expires);
                 }
             }
+            // Who leads while a store cannot be reached each request finds out by itself.
+            Feedback::Unreachable { .. } => {}
             other => panic!("the model does not know {other:?}"),
         }
     }

@@ -15,8 +15,8 @@ use tikv_client_core::machine::{
 use tikv_client_core::region::Directory;
 use tikv_client_core::request::{Request, append_context};
 use tikv_client_core::types::{
-    Instant, Key, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId,
-    Timestamp,
+    Instant, Key, KeyRange, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, Replicas,
+    StoreId, Timestamp,
 };
 use tikv_embedded::model::{Call, Cluster, Command, Layout, Member, Met, Now, Pd, Region, Reply, Topology};
 use tikv_proto::errorpb;
@@ -41,6 +41,9 @@ impl Facts for Tables {
     }
     fn span(&self, region: RegionVersion) -> Option<KeyRange> {
         self.0.span(region)
+    }
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        self.0.replicas(region)
     }
     fn report(&self, feedback: &Feedback, now: Instant) {
         self.0.apply(feedback, now);

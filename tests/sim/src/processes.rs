@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tikv_client_core::client::{Client, Runtime};
 use tikv_client_core::config::Config;
+use tikv_client_core::replica::{ReadProfile, Replica};
 
 use crate::exec::{Group, WORLD, within};
 use crate::load::{Ctx, Worker};
@@ -108,6 +109,7 @@ impl Processes {
         config.connect_timeout = Duration::from_secs(5);
         config.seed = Some(seed);
         config.trace = ctx.recorder.clone();
+        config.reading = reading(seed);
         while !ctx.verdict.is_broken() {
             ctx.tally.count("call.connect");
             let until = ctx.executor.now() + 6_000_000_000;
@@ -224,4 +226,23 @@ impl Processes {
         let clocks: Vec<_> = self.lock().slots.iter().map(|slot| Arc::clone(&slot.clock)).collect();
         rng.choice(clocks)
     }
+}
+
+/// How a client reads: half of them from the leaders, the others from any replica in any way. What they see must be the same.
+fn reading(seed: u64) -> Option<Arc<ReadProfile>> {
+    const REPLICAS: [Replica; 5] =
+        [Replica::Leader, Replica::Follower, Replica::Mixed, Replica::Learner, Replica::PreferLeader];
+    let mut draw = Rng::with_seed(seed ^ 0x7265_6164);
+    if draw.bool() {
+        return None;
+    }
+    let mut profile =
+        ReadProfile::new().replica(REPLICAS[draw.usize(..REPLICAS.len())]).stale(draw.u8(..4) == 0);
+    if draw.u8(..4) == 0 {
+        profile = profile.busy_threshold(Duration::from_millis(draw.u64(1..50)));
+    }
+    if draw.u8(..4) == 0 {
+        profile = profile.attempt(Duration::from_millis(draw.u64(20..2_000)));
+    }
+    Some(Arc::new(profile))
 }

@@ -9,6 +9,7 @@
 //! * `routing`: regions that split and move, stores that go, come back and move, and every region error;
 //! * `faults`: bad input, and clusters that are not there or go away: typed errors, in time;
 //! * `drop_safety`: calls that are dropped at every point, on any thread, also after the runtime's end;
+//! * `keyspace`: API v2: clients of different keyspaces in one cluster;
 //! * `life`: clients begin and end, side by side;
 //! * `txn`: transactions, alone, against each other, against dead ones, and a thousand at once;
 //! * `observe`: what requests carry, who has a say in them, and what of them is counted and told;
@@ -23,6 +24,7 @@ mod detour;
 mod drop_safety;
 mod faults;
 mod fixture;
+mod keyspace;
 mod life;
 mod observe;
 mod raw;

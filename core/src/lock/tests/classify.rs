@@ -1,12 +1,48 @@
 //! The table of key errors.
 
+use tikv_proto::deadlock::WaitForEntry;
 use tikv_proto::kvrpcpb as pb;
 
 use super::world::{abort, lock, locked, ts};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind, KeyHistory, TxnError};
 use crate::lock::classify::Asked;
 use crate::lock::{LockKind, Refusal, classify};
 use crate::types::Timestamp;
+
+fn wait(txn: u64, wait_for_txn: u64, key: &'static str) -> WaitForEntry {
+    WaitForEntry {
+        txn,
+        wait_for_txn,
+        key: key.into(),
+        resource_group_tag: "tag".into(),
+        ..Default::default()
+    }
+}
+
+/// What a store that was asked to has of `k`: a lock and two versions.
+fn history() -> pb::DebugInfo {
+    let lock = pb::MvccLock {
+        start_ts: 8,
+        primary: "kp".into(),
+        short_value: "secret".into(),
+        secondaries: vec!["ks".into()],
+        ..Default::default()
+    };
+    let write = |kind: pb::Op, start_ts| pb::MvccWrite {
+        r#type: kind.into(),
+        start_ts,
+        commit_ts: start_ts + 1,
+        short_value: "secret".into(),
+        ..Default::default()
+    };
+    let mvcc = pb::MvccInfo {
+        lock: Some(lock),
+        writes: vec![write(pb::Op::Del, 5), write(pb::Op::Put, 3)],
+        values: vec![pb::MvccValue { start_ts: 3, value: "secret".into() }],
+    };
+    let info = pb::MvccDebugInfo { key: "k".into(), mvcc: Some(mvcc) };
+    pb::DebugInfo { mvcc_info: vec![info, pb::MvccDebugInfo { key: "l".into(), mvcc: None }] }
+}
 
 /// Every key error that TiKV gives, alone or with the texts that come beside it (`cluster.md` 6).
 fn errors() -> Vec<(&'static str, pb::KeyError)> {
@@ -28,6 +64,8 @@ fn errors() -> Vec<(&'static str, pb::KeyError)> {
     let pessimistic =
         pb::LockInfo { lock_type: pb::Op::PessimisticLock.into(), ..lock("k", "p", ts(5), 100) };
     let retryable = "Error(Txn(..))".to_owned();
+    let upgrade =
+        pb::LockUpgradeConflict { key: "k".into(), start_ts: 10, owner_start_ts: 9, ..Default::default() };
     vec![
         ("locked", locked(lock("k", "p", ts(5), 100))),
         ("locked, pessimistic", locked(pessimistic)),
@@ -54,7 +92,15 @@ fn errors() -> Vec<(&'static str, pb::KeyError)> {
         ),
         (
             "deadlock",
-            pb::KeyError { deadlock: Some(pb::Deadlock { lock_ts: 7, ..Default::default() }), ..none() },
+            pb::KeyError {
+                deadlock: Some(pb::Deadlock {
+                    lock_ts: 7,
+                    lock_key: "k".into(),
+                    wait_chain: vec![wait(7, 8, "q"), wait(8, 10, "k")],
+                    ..Default::default()
+                }),
+                ..none()
+            },
         ),
         (
             "commit ts expired",
@@ -82,7 +128,14 @@ fn errors() -> Vec<(&'static str, pb::KeyError)> {
         (
             "assertion failed",
             pb::KeyError {
-                assertion_failed: Some(pb::AssertionFailed { existing_commit_ts: 4, ..Default::default() }),
+                assertion_failed: Some(pb::AssertionFailed {
+                    start_ts: 10,
+                    key: "k".into(),
+                    assertion: pb::Assertion::NotExist.into(),
+                    existing_start_ts: 3,
+                    existing_commit_ts: 4,
+                }),
+                debug_info: Some(history()),
                 ..none()
             },
         ),
@@ -98,13 +151,13 @@ fn errors() -> Vec<(&'static str, pb::KeyError)> {
                 ..none()
             },
         ),
-        (
-            "lock upgrade",
-            pb::KeyError { lock_upgrade_conflict: Some(pb::LockUpgradeConflict::default()), ..none() },
-        ),
+        ("lock upgrade", pb::KeyError { lock_upgrade_conflict: Some(upgrade), ..none() }),
         (
             "shared lock lost",
-            pb::KeyError { shared_lock_lost: Some(pb::SharedLockLost::default()), ..none() },
+            pb::KeyError {
+                shared_lock_lost: Some(pb::SharedLockLost { key: "k".into(), start_ts: 10 }),
+                ..none()
+            },
         ),
         ("retryable", pb::KeyError { retryable, ..none() }),
         ("abort", abort("Error(Committed)")),
@@ -150,5 +203,32 @@ fn only_what_another_try_of_the_transaction_can_change_is_a_conflict() {
         .filter(|(_, error)| asked.error(classify(error.clone())).kind() == ErrorKind::Conflict)
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(conflicts, ["conflict", "conflict with itself", "lock not found", "retryable"]);
+    let expected = [
+        "conflict",
+        "conflict with itself",
+        "deadlock",
+        "lock not found",
+        "lock upgrade",
+        "shared lock lost",
+        "retryable",
+    ];
+    assert_eq!(conflicts, expected);
+}
+
+// client-go: error/error_test.go: TestExtractDebugInfoStrFromKeyErr.
+#[test]
+fn what_a_store_has_of_a_key_is_told_without_values_and_hides_its_keys() {
+    let shown = |redacted| KeyHistory::read(&history(), redacted);
+    insta::assert_snapshot!(shown(false), @"key 6B: locked by 8, primary 6B70, Del of 5 at 6, Put of 3 at 4, value of 3 with 6 bytes; key 6C: not locked");
+    insta::assert_snapshot!(shown(true), @"key ?: locked by 8, primary ?, Del of 5 at 6, Put of 3 at 4, value of 3 with 6 bytes; key ?: not locked");
+    assert!(!format!("{:?}", shown(true)).contains("6B"));
+    assert!(!format!("{:?}", shown(false)).contains("secret"));
+    // It comes with the error that needs it.
+    let asked = Asked { operation: "prewrite", start_ts: Timestamp(10), redacted: false };
+    let failed = errors().into_iter().find(|(name, _)| *name == "assertion failed").unwrap().1;
+    let Error::Txn(TxnError::AssertionFailed { history: Some(told), .. }) = asked.error(classify(failed))
+    else {
+        panic!("an assertion failed");
+    };
+    assert_eq!(*told, shown(false));
 }

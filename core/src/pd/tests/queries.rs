@@ -1,8 +1,11 @@
 use super::*;
+use crate::codec::KeyspaceId;
 use crate::machine::Interrupt;
-use crate::pd::{StoreInfo, StoreState};
+use crate::pd::{KeyspaceInfo, StoreInfo, StoreState};
 use crate::types::{KeyRange, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion, StoreId};
 use proptest::prelude::*;
+use tikv_proto::keyspacepb;
+use tikv_proto::keyspacepb::keyspace_meta::Keyspace;
 
 fn wire_region() -> metapb::Region {
     metapb::Region {
@@ -52,6 +55,7 @@ fn each_query_has_its_method_and_message_with_the_cluster_in_its_header() {
         PdQuery::RegionById(RegionId(4)),
         PdQuery::Regions { start: Bytes::from_static(b"a"), end: Bytes::new(), limit: u32::MAX },
         PdQuery::Store(StoreId(5)),
+        PdQuery::Keyspace { name: "mine".into() },
     ];
     let mut pd = led();
     let sent: Vec<_> = queries
@@ -76,8 +80,10 @@ fn each_query_has_its_method_and_message_with_the_cluster_in_its_header() {
         methods::GET_REGION_BY_ID,
         methods::BATCH_SCAN_REGIONS,
         methods::GET_STORE,
+        tikv_proto::methods::keyspace::LOAD_KEYSPACE,
     ];
     assert_eq!(paths, all);
+    assert_eq!(keyspacepb::LoadKeyspaceRequest::decode(sent[5].1.clone()).unwrap().name, "mine");
     assert_eq!(pdpb::GetRegionRequest::decode(sent[1].1.clone()).unwrap().region_key, "k");
     assert_eq!(pdpb::GetRegionByIdRequest::decode(sent[2].1.clone()).unwrap().region_id, 4);
     let scan = pdpb::BatchScanRegionsRequest::decode(sent[3].1.clone()).unwrap();
@@ -453,4 +459,60 @@ proptest! {
             prop_assert!(header.is_none_or(|header| [CLUSTER, 0].contains(&header.cluster_id)));
         }
     }
+}
+
+/// What PD's answer to the question for a keyspace leads to.
+fn keyspace(answer: &keyspacepb::LoadKeyspaceResponse) -> Option<KeyspaceInfo> {
+    let mut pd = led();
+    ask(&mut pd, 1, PdQuery::Keyspace { name: "mine".into() }, 9);
+    let (ticket, ..) = call(&mut pd);
+    say(&mut pd, ticket, answer);
+    match pd.answered() {
+        Some((1, Completion::Answer(Answer::Pd(PdReply::Keyspace(info))))) => info,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn loaded(keyspace: Option<Keyspace>, state: keyspacepb::KeyspaceState) -> keyspacepb::LoadKeyspaceResponse {
+    let meta =
+        keyspacepb::KeyspaceMeta { name: "mine".into(), state: state.into(), keyspace, ..Default::default() };
+    keyspacepb::LoadKeyspaceResponse { header: header(), keyspace: Some(meta) }
+}
+
+#[test]
+fn a_keyspace_is_told_with_its_id_and_one_that_pd_does_not_know_is_none() {
+    let info = keyspace(&loaded(Some(Keyspace::Id(7)), keyspacepb::KeyspaceState::Enabled)).unwrap();
+    assert_eq!(info.usable(), Ok(KeyspaceId::new(7).unwrap()));
+    let error = pdpb::Error { r#type: pdpb::ErrorType::EntryNotFound.into(), message: "gone".into() };
+    let header = header().map(|header| pdpb::ResponseHeader { error: Some(error), ..header });
+    assert_eq!(keyspace(&keyspacepb::LoadKeyspaceResponse { header, keyspace: None }), None);
+}
+
+// client-go: internal/apicodec/codec_v2_test.go: TestNewCodecV2RejectsKeyspaceIdentity, TestNewCodecV2RejectsNilMeta.
+#[test]
+fn a_keyspace_without_an_id_of_api_v2_is_not_taken_for_the_default_one() {
+    let identity = tikv_proto::apipb::KeyspaceIdentity { namespace_id: 1, keyspace_id: 2 };
+    for none in [Some(Keyspace::KeyspaceIdentity(identity)), None] {
+        let info = keyspace(&loaded(none, keyspacepb::KeyspaceState::Enabled)).unwrap();
+        assert_eq!(info.usable().unwrap_err().to_string(), "keyspace \"mine\": it has no id of API v2");
+    }
+    let info = keyspace(&loaded(Some(Keyspace::Id(1 << 24)), keyspacepb::KeyspaceState::Enabled)).unwrap();
+    let text = "keyspace \"mine\": keyspace id 16777216 is out of range, the most is 16777215";
+    assert_eq!(info.usable().unwrap_err().to_string(), text);
+}
+
+/// client-go looks at the state in one of two ways to load a keyspace, and not in the one that its codec takes.
+#[test]
+fn fixes_a_keyspace_that_is_not_in_use_is_refused() {
+    use keyspacepb::KeyspaceState::{Archived, Disabled, Tombstone};
+    let mut lines = Vec::new();
+    for state in [Disabled, Archived, Tombstone] {
+        let info = keyspace(&loaded(Some(Keyspace::Id(7)), state)).unwrap();
+        lines.push(info.usable().unwrap_err().to_string());
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    keyspace "mine": it is DISABLED, not ENABLED
+    keyspace "mine": it is ARCHIVED, not ENABLED
+    keyspace "mine": it is TOMBSTONE, not ENABLED
+    "#);
 }

@@ -91,65 +91,14 @@ fn the_first_reason_not_to_use_a_region_stays() {
     }
 }
 
-// client-go: region_cache_test.go: TestSendFailedButLeaderNotChange, TestSendFailedInMultipleNode.
+// client-go: region_cache_test.go: TestPeersLenChange: a failure may come when the region has other peers.
 #[test]
-fn a_failure_moves_to_the_next_voter_and_a_hint_back() {
-    let directory = directory([region(1, 1, "", "m")]);
-    let v = version(1, 1, 1);
-    let fails = |store| directory.apply(&Feedback::Unreachable { store: StoreId(store), region: v }, T0);
-    assert_eq!((fails(1), store(&directory, "a")), (Applied::Changed, Some(2)));
-    assert_eq!((fails(2), store(&directory, "a")), (Applied::Changed, Some(3)));
-    directory.apply(&leader_is(v, 12, 2), T0);
-    assert_eq!(store(&directory, "a"), Some(2));
-    assert_eq!((fails(2), store(&directory, "a")), (Applied::Changed, Some(3)));
-}
-
-#[test]
-fn a_region_of_which_no_peer_answers_is_loaded_again() {
-    let directory = directory([region(1, 1, "", "m")]);
-    let v = version(1, 1, 1);
-    for failed in 1..=3 {
-        assert_eq!(store(&directory, "a"), Some(failed));
-        directory.apply(&Feedback::Unreachable { store: StoreId(failed), region: v }, T0);
-    }
-    assert_eq!(store(&directory, "a"), None, "PD may know other peers by now");
-}
-
-// client-go: region_cache.go: UpdateLeader (only if the index is still the one that failed).
-#[test]
-fn of_many_failures_of_one_store_one_moves_the_leader() {
+fn a_failure_of_a_store_leaves_its_regions_as_they_are() {
     let directory = directory([region(1, 1, "", "m")]);
     let failure = Feedback::Unreachable { store: StoreId(1), region: version(1, 1, 1) };
-    assert_eq!(directory.apply(&failure, T0), Applied::Changed);
-    for _ in 0..10 {
-        assert_eq!(directory.apply(&failure, T0), Applied::Ignored);
-    }
-    assert_eq!(store(&directory, "a"), Some(2));
-}
-
-#[test]
-fn a_failure_passes_over_peers_that_cannot_lead() {
-    let peers = vec![voter(11, 1), learner(14, 4), voter(12, 2)];
-    let directory = directory([RegionInfo { peers, ..region(1, 1, "", "") }]);
-    directory.apply(&Feedback::Unreachable { store: StoreId(1), region: version(1, 1, 1) }, T0);
-    assert_eq!(store(&directory, "a"), Some(2));
-}
-
-#[test]
-fn a_failure_of_the_only_voter_has_the_region_loaded_again() {
-    let directory =
-        directory([RegionInfo { peers: vec![voter(11, 1), learner(14, 4)], ..region(1, 1, "", "") }]);
-    let failure = Feedback::Unreachable { store: StoreId(1), region: version(1, 1, 1) };
-    assert_eq!((directory.apply(&failure, T0), store(&directory, "a")), (Applied::Changed, None));
-}
-
-// client-go: region_cache_test.go: TestPeersLenChange: a failure that comes late finds another version.
-#[test]
-fn a_late_failure_does_not_touch_the_region_loaded_since() {
-    let directory = directory([region(1, 1, "", "m")]);
+    assert_eq!((directory.apply(&failure, T0), store(&directory, "a")), (Applied::Ignored, Some(1)));
     let info = RegionInfo { version: version(1, 1, 2), peers: vec![voter(11, 1)], ..region(1, 1, "", "m") };
     put(&directory, info).unwrap();
-    let failure = Feedback::Unreachable { store: StoreId(1), region: version(1, 1, 1) };
     assert_eq!((directory.apply(&failure, T0), store(&directory, "a")), (Applied::Ignored, Some(1)));
 }
 

@@ -27,15 +27,11 @@ use crate::types::{Instant, Located, PeerId, RegionId, RegionVersion, StoreId};
 type Script = ServiceScript<StoreStream>;
 
 fn attempt() -> Attempt {
-    Attempt {
-        to: Located {
-            region: RegionVersion { id: RegionId(3), version: 2, conf_ver: 1 },
-            peer: PeerId(5),
-            store: StoreId(7),
-        },
-        retry: false,
-        max_execution_ms: 0,
-    }
+    Attempt::first(Located {
+        region: RegionVersion { id: RegionId(3), version: 2, conf_ver: 1 },
+        peer: PeerId(5),
+        store: StoreId(7),
+    })
 }
 
 fn get(key: &'static str) -> Arc<Request> {

@@ -89,6 +89,42 @@ pub struct Begin {
     /// What it does.
     #[prost(message, optional, tag = "13")]
     pub start: Option<Start>,
+    /// Whether its keys are those of API v2: PD has raw ones in the form of transactional ones.
+    #[prost(bool, tag = "14")]
+    pub api_v2: bool,
+    /// Where its reads go; unset: to leaders.
+    #[prost(message, optional, tag = "15")]
+    pub reading: Option<Reading>,
+    /// A leader that cannot be reached is asked through another store.
+    #[prost(bool, tag = "16")]
+    pub forwarding: bool,
+}
+
+/// How an operation's reads are done.
+#[derive(Clone, PartialEq, prost::Message)]
+#[non_exhaustive]
+pub struct Reading {
+    /// 0 the leader, 1 a follower, 2 any, 3 a learner, 4 the leader unless slow, 5 the closest.
+    #[prost(uint32, tag = "1")]
+    pub replica: u32,
+    /// Labels that a store should have.
+    #[prost(message, repeated, tag = "2")]
+    pub labels: Vec<Label>,
+    /// Stores that should be asked.
+    #[prost(uint64, repeated, tag = "3")]
+    pub stores: Vec<u64>,
+    /// Data as old as the timestamp.
+    #[prost(bool, tag = "4")]
+    pub stale: bool,
+    /// Nobody but the leader.
+    #[prost(bool, tag = "5")]
+    pub leader_only: bool,
+    /// A store that is busier passes the read on, in ns; 0: none does.
+    #[prost(uint64, tag = "6")]
+    pub busy_threshold_ns: u64,
+    /// What an attempt may take, in ns.
+    #[prost(uint64, optional, tag = "7")]
+    pub attempt_ns: Option<u64>,
 }
 
 /// A key space.

@@ -237,6 +237,8 @@ pub enum Service {
     Corrupt = 9,
     /// Certificates that cannot be used.
     Tls = 10,
+    /// A keyspace that cannot be used.
+    BadKeyspace = 11,
     /// A program's interceptor has refused it.
     Intercepted = 12,
 }
@@ -444,6 +446,21 @@ pub struct Call {
     /// The encoded `kvrpcpb.Context` that all attempts have in common.
     #[prost(bytes = "bytes", tag = "8")]
     pub profile: Bytes,
+    /// How it asks: 0 as a leader is asked, 1 by replica read, 2 by stale read.
+    #[prost(uint32, tag = "9")]
+    pub asked: u32,
+    /// How long a busy store may let it wait, in ms; 0: as long as it wants.
+    #[prost(uint32, tag = "10")]
+    pub busy_threshold_ms: u32,
+    /// Whether the peer does not lead, as far as is known.
+    #[prost(bool, tag = "11")]
+    pub follower: bool,
+    /// Who was asked first, of a retry: 1 a leader, 2 a follower, 3 and 4 the same by stale read; 0: nobody.
+    #[prost(uint32, tag = "12")]
+    pub first: u32,
+    /// The store through which it goes; 0: its own.
+    #[prost(uint64, tag = "13")]
+    pub through: u64,
 }
 
 /// A question to a service of the client.

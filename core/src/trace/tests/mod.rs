@@ -141,7 +141,9 @@ fn a_question_that_was_not_asked_and_another_answer_are_found() {
     differs("effect", |entry| match entry {
         Entry::Step(step) => {
             let calls = step.effects.iter().any(|effect| matches!(effect.effect, Some(EffectKind::Call(_))));
-            let last = step.facts.iter_mut().filter_map(|fact| fact.fact.as_mut()).next_back();
+            // Behind it only what is known of the store is asked.
+            let others = |fact: &&mut FactKind| !matches!(fact, FactKind::Store(_));
+            let last = step.facts.iter_mut().filter_map(|fact| fact.fact.as_mut()).rfind(others);
             match last {
                 Some(FactKind::Locate(locate)) if calls => {
                     locate.answer.as_mut().map(|to| to.peer += 1).is_some()

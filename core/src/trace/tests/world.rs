@@ -10,18 +10,20 @@ use crate::codec::Mode;
 use crate::error::ServiceError;
 use crate::lock::{Cleaning, LockSets, Verdict};
 use crate::machine::{
-    Answer, Completion, Effect, Facts, Fault, Feedback, Interrupt, Op, Place, Question, TicketId,
+    Answer, Completion, Effect, Facts, Fault, Feedback, Interrupt, Manner, Op, Place, Question, TicketId,
 };
 use crate::pd::{BucketsInfo, OrderInfo, PdReply};
 use crate::region::Directory;
+use crate::replica::{ReadProfile, Replica};
+use crate::request::Command;
 use crate::snapshot::overlay::Overlay;
 use crate::snapshot::page::ScanOptions;
 use crate::start::{self, AnyMachine, Operation, Outcome, Purpose, Settings, Start};
 use crate::trace::{Birth, Event, Moment, Recorder, Recording};
 use crate::txn::mutation::{Mutation, Op as Write};
 use crate::types::{
-    Instant, Key, KeyRange, KvPair, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion,
-    StoreId, Timestamp, Value, WallTime,
+    Instant, Key, KeyRange, KvPair, Labels, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo,
+    RegionVersion, Replicas, StoreId, StoreView, Timestamp, Value, WallTime,
 };
 
 /// A directory as facts.
@@ -37,6 +39,18 @@ impl Facts for Known {
     }
     fn span(&self, region: RegionVersion) -> Option<KeyRange> {
         self.0.span(region)
+    }
+    fn mode(&self, _: Command) -> Mode {
+        self.0.mode()
+    }
+    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
+        self.0.replicas(region)
+    }
+    fn store(&self, store: StoreId, _: Instant) -> StoreView {
+        StoreView { slow: store.0 == 2, ..StoreView::default() }
+    }
+    fn labels(&self, store: StoreId) -> Labels {
+        Labels::new([("zone", if store.0 == 1 { "near" } else { "far" })])
     }
     fn report(&self, feedback: &Feedback, now: Instant) {
         self.0.apply(feedback, now);
@@ -74,6 +88,19 @@ impl World {
     pub(super) fn new(seed: u64, recorder: Recorder) -> Self {
         let rng = fastrand::Rng::with_seed(seed);
         Self { rng, recorder, mark: "", now: Instant(5_000_000), op: Op::default(), next_region: 100 }
+    }
+
+    /// Reads go to any replica, in half of the operations.
+    fn manner(&mut self) -> Manner {
+        let replicas =
+            [Replica::Leader, Replica::Follower, Replica::Mixed, Replica::Learner, Replica::PreferLeader];
+        let profile = ReadProfile::new()
+            .replica(replicas[self.rng.usize(..replicas.len())])
+            .labels(self.rng.bool().then_some(("zone", "near")))
+            .stale(self.rng.bool())
+            .busy_threshold(Duration::from_millis(self.rng.u64(..3)))
+            .attempt(Duration::from_millis(self.rng.u64(1..40_000)));
+        Manner { reading: self.rng.bool().then(|| Arc::new(profile)), forwarding: self.rng.bool() }
     }
 
     pub(super) fn chance(&mut self, percent: u8) -> bool {
@@ -260,14 +287,15 @@ impl World {
     }
 
     pub(super) fn run_this(&mut self, start: Start, space: Space) {
-        let mode = if space == Space::Raw { Mode::Raw } else { Mode::Txn };
+        let api_v2 = self.rng.bool();
+        let mode = if space == Space::Raw && !api_v2 { Mode::Raw } else { Mode::Txn };
         let facts = Known(Directory::new(mode));
         for info in self.regions() {
             if self.chance(80) {
                 facts.0.insert(info, Instant(0), Instant::FAR);
             }
         }
-        let settings = Settings { redact_keys: self.rng.bool(), concurrency: self.rng.usize(1..4) };
+        let settings = Settings { redact_keys: self.rng.bool(), concurrency: self.rng.usize(1..4), api_v2 };
         let birth = Birth {
             seed: self.rng.u64(..),
             space,
@@ -275,10 +303,12 @@ impl World {
             allowance: Allowance::GET,
             tuning: Tuning::default(),
             settings,
+            manner: self.manner(),
             parent: 0,
         };
         let mut recording = Recording::new(&self.recorder, &start);
         self.op.begin(birth.seed, birth.deadline, Budget::new(birth.allowance, birth.tuning));
+        self.op.set_manner(birth.manner.clone());
         recording.begin(&birth, self.at());
         let mut machine = start.machine(&settings);
         let mut open: Vec<Effect> = Vec::new();

@@ -89,7 +89,7 @@ fn region_insert() -> Bench {
 
 fn attempt(key: &Key) -> Option<Attempt> {
     let to = directory(10).locate(key.as_slice(), Instant::default())?;
-    Some(Attempt { to, retry: false, max_execution_ms: 0 })
+    Some(Attempt::first(to))
 }
 
 fn frame_encode() -> Bench {

@@ -34,6 +34,7 @@ pub enum Where {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields say what they are")]
+#[allow(clippy::large_enum_variant, reason = "there are few, and a rule is made once")]
 pub enum Instruction {
     /// Starts another store, without regions.
     AddStore { labels: Vec<(String, String)> },

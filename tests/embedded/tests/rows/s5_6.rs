@@ -250,10 +250,16 @@ fn t6_every_variant_can_be_ordered() {
         let once = |action| Rule::new(Matcher::any().key("k"), action).times(1);
         world.cluster.add_fault(once(Action::KeyError(Box::new(error.clone()))));
         let request = world.prewrite(10, &[("k", "v")]);
-        assert_eq!(world.ask::<PrewriteResponse>(m::KV_PREWRITE, &request).errors, [error.clone()]);
+        assert_eq!(
+            world.ask::<PrewriteResponse>(m::KV_PREWRITE, &request).errors,
+            std::slice::from_ref(&error)
+        );
         assert!(world.cluster.engine().lock_row(b"k").is_none(), "it was not executed");
         world.cluster.add_fault(once(Action::KeyErrorAfter(Box::new(error.clone()))));
-        assert_eq!(world.ask::<PrewriteResponse>(m::KV_PREWRITE, &request).errors, [error.clone()]);
+        assert_eq!(
+            world.ask::<PrewriteResponse>(m::KV_PREWRITE, &request).errors,
+            std::slice::from_ref(&error)
+        );
         assert!(world.cluster.engine().lock_row(b"k").is_some(), "it was executed");
         world.cluster.add_fault(once(Action::KeyError(Box::new(error.clone()))));
         let context = world.context("k");

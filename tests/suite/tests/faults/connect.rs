@@ -5,6 +5,7 @@ use std::time::Duration;
 use macro_rules_attribute::apply;
 use smol::io::AsyncWriteExt;
 use tikv_client_core::client::Client;
+use tikv_client_core::config::ConfigError;
 use tikv_client_core::error::{Error, ErrorKind, ServiceError};
 use tikv_client_core::types::ClusterId;
 use tikv_embedded::Cluster as Embedded;
@@ -24,6 +25,20 @@ async fn refused(rt: &Rt, addresses: &[&str]) -> Error {
 fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
+}
+
+#[apply(on_each_runtime)]
+async fn a_configuration_that_cannot_be_used_is_refused_with_all_its_faults_and_nothing_is_started(rt: Rt) {
+    let cluster = rt.start(Embedded::builder());
+    let calls = cluster.count(Matcher::any());
+    let mut config = hasty(DEADLINE);
+    config.concurrency = 0;
+    config.stream.max_queued = 0;
+    let error = within(DEADLINE, rt.connect(cluster.pd_addresses(), config)).await.unwrap_err();
+    let Error::Config(ConfigError { faults, .. }) = &error else { panic!("{error:?}") };
+    assert_eq!(faults.len(), 2, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!((calls.hits(), rt.tasks()), (0, 0));
 }
 
 #[apply(on_each_runtime)]

@@ -23,7 +23,7 @@ async fn of_two_that_write_one_key_the_first_to_commit_wins_and_the_other_names_
     }
     let commit_ts = first.commit().await.unwrap().commit_ts;
     let error = in_time(second.commit()).await.unwrap_err();
-    let Error::Txn(TxnError::WriteConflict { key, start_ts, conflict_ts, conflict_commit_ts }) = &error
+    let Error::Txn(TxnError::WriteConflict { key, start_ts, conflict_ts, conflict_commit_ts, .. }) = &error
     else {
         panic!("{error:?}");
     };
