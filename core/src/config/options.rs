@@ -233,12 +233,12 @@ pub(super) static OPTIONS: &[ConfigOption] = options! {
     "stream.reconnect-base": Time = stream.reconnect_base, longer_than_0,
         "the first pause after a stream could not be opened";
     "stream.reconnect-cap": Time = stream.reconnect_cap, longer_than_0, "the longest pause between such attempts";
-    "stores.refresh": Time = stores.refresh, any, "how often PD is asked for all stores";
-    "stores.liveness-timeout": Time = stores.liveness_timeout, longer_than_0, "how long a probe of a store may take";
+    "stores.refresh": Time = stores.refresh, any, "how often PD is asked for all stores; 0s: never";
+    "stores.liveness-timeout": Time = stores.liveness_timeout, any, "how long a probe of a store may take; 0s: none is probed";
     "stores.probe-every": Time = stores.probe_every, longer_than_0, "how often a store is probed that failed";
     "stores.resolve-every": Time = stores.resolve_every, longer_than_0,
         "how often the address of such a store is asked for again";
-    "stores.judge-every": Time = stores.judge_every, longer_than_0, "how often stores are judged by their speed";
+    "stores.judge-every": Time = stores.judge_every, any, "how often stores are judged by their speed; 0s: never";
     "stores.safe-ts-every": Time = stores.safe_ts_every, any, "how often safe timestamps of stores are asked for";
 };
 
