@@ -153,7 +153,8 @@ impl Measured {
 
     fn answered(&self, call: &Call<'_>, took: Duration, answer: Result<&Bytes, &Fault>) {
         let (command, store) = (call.request.command(), Label::from(call.attempt.to.store));
-        let (kind, stale) = (Label::Word(command.name()), Label::from(false));
+        let stale = call.attempt.asked == crate::machine::Asked::StaleRead;
+        let (kind, stale) = (Label::Word(command.name()), Label::from(stale));
         let of_request = [kind, store, stale, self.internal.into(), Label::Name(Arc::clone(&self.source))];
         self.seconds(Metric::RequestSeconds, &of_request[..4], took);
         self.seconds(Metric::SourceRequestSeconds, &of_request, took);

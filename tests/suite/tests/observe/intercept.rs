@@ -212,7 +212,7 @@ async fn requests_can_be_changed_and_marked_and_answers_changed(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     in_time(client.raw().put("b0", "value")).await.unwrap();
-    let marked = cluster.count(Matcher::method("RawGet").saying(Trait::Source("marked".to_owned())));
+    let marked = cluster.count(Matcher::method("RawGet").saying(Trait::Source("leader_marked".to_owned())));
     let options = RequestOptions::new().interceptor(Meddler);
     let value = in_time(client.raw().get("c9").with(&options)).await.unwrap();
     assert_eq!(value.unwrap(), "value!");

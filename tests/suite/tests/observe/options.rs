@@ -66,8 +66,8 @@ async fn every_option_reaches_the_store_in_the_context_of_each_request(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
     let counted = carrying(&cluster, "RawGet", &in_the_context());
-    let sourced =
-        cluster.count(Matcher::method("RawGet").saying(Trait::Source("external_report_dumpling".to_owned())));
+    let sourced = cluster
+        .count(Matcher::method("RawGet").saying(Trait::Source("leader_external_report_dumpling".to_owned())));
     // A client without options shares everything with one that has some, but not these.
     let with = client.with(&everything());
     in_time(client.raw().get("a")).await.unwrap();
