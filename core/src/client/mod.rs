@@ -3,7 +3,8 @@
 //! [`Client`] is the handle; `raw()` and the transaction calls give typed clients that share its state. A call is a
 //! value that can be refined and then awaited; [`Pending`] is the future behind it (`drive`). `connect` starts one `host` a
 //! service on the [`Runtime`]; `wire` keeps a host's connections. `shared` is what operations read and push to, `background`
-//! runs operations that nobody waits for; `watch` is for who looks on at operations.
+//! runs operations that nobody waits for; `watch` is for who looks on at operations, `streaming` is calls that bring many
+//! messages.
 
 mod background;
 mod checked;
@@ -12,6 +13,7 @@ mod drive;
 mod host;
 mod runtime;
 mod shared;
+mod streaming;
 mod watch;
 mod wire;
 
@@ -27,6 +29,7 @@ pub use drive::{Explained, Pending};
 pub use runtime::{BoxFuture, ByteStream, Channel, Clock, Compression, ConnectOptions, Runtime};
 pub(crate) use shared::Inner;
 pub use shared::Space;
+pub use streaming::{Progress, Streaming};
 
 use crate::config::Config;
 use crate::error::Error;

@@ -80,6 +80,12 @@ impl Asker {
         self.ticket == other.ticket && self.seat.as_ref().is_some_and(|seat| Arc::ptr_eq(seat, &other.seat))
     }
 
+    /// Names whose it is: all askers of one seat have the same name. It means nothing else.
+    #[must_use]
+    pub fn seat_name(&self) -> usize {
+        self.seat.as_ref().map_or(0, |seat| Arc::as_ptr(seat).addr())
+    }
+
     /// Whether this is one of the askers that `others` name, which are sorted.
     #[must_use]
     pub fn is_among(&self, others: &[Withdrawn]) -> bool {

@@ -164,7 +164,7 @@ impl Registry {
                 }
             }
             // Only what the registry itself decides.
-            StreamCommand::Move { .. } => {}
+            StreamCommand::Move { .. } | StreamCommand::Next { .. } => {}
         }
     }
 
@@ -372,7 +372,7 @@ impl Registry {
                         self.armed = Some(self.armed.map_or(deadline, |at| at.min(deadline)));
                         held.push(command);
                     }
-                    StreamCommand::Withdraw(_) | StreamCommand::Move { .. } => {}
+                    StreamCommand::Withdraw(_) | StreamCommand::Move { .. } | StreamCommand::Next { .. } => {}
                 }
             }
         }
@@ -454,7 +454,7 @@ fn unexpected(completion: &Completion) -> ServiceError {
 fn refuse(command: StreamCommand, fault: &Fault, cx: &mut Cx<'_>) {
     let asker: Asker = match command {
         StreamCommand::Call { asker, .. } => asker,
-        StreamCommand::Withdraw(_) | StreamCommand::Move { .. } => return,
+        StreamCommand::Withdraw(_) | StreamCommand::Move { .. } | StreamCommand::Next { .. } => return,
     };
     cx.answer(asker, Completion::Fault(fault.clone()));
 }

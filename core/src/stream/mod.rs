@@ -2,7 +2,7 @@
 //!
 //! [`frame`] is the wire form: requests are copied once into a frame, responses are slices of the received one.
 //! `service` is the machine. Its requests wait in a `queue`, by priority; `group` is those that go the same way, `lane` one stream with
-//! its pauses, `flight` what was sent and not answered. `batch` says when a frame waits for more, `rate` how many may go.
+//! its pauses, `flight` what was sent and not answered. `flow` is calls that bring many messages. `batch` says when a frame waits for more, `rate` how many may go.
 //!
 //! It sends a frame when a stream takes one, answers in any order, completes requests at their deadlines, and opens streams
 //! again with back-off when they break. When the store moves, what was sent on the old streams is still answered there. It never
@@ -11,6 +11,7 @@
 mod batch;
 mod config;
 mod flight;
+mod flow;
 pub mod frame;
 mod group;
 mod lane;

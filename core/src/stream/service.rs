@@ -48,6 +48,7 @@ use bytes::Bytes;
 use super::batch::Batching;
 use super::config::StreamConfig;
 use super::flight::{Flight, MOST, Sent};
+use super::flow::Flows;
 use super::frame::{FrameError, FrameReader, FrameWriter};
 use super::group::Group;
 use super::lane::{Lane, Leaving, Pause, Progress, State, unsent};
@@ -57,7 +58,7 @@ use crate::machine::{
     Address, Asker, Attempt, Completion, Fault, Feedback, Input, Metadata, Service, ServiceCx, ServiceEffect,
     StreamId, TicketId, TransportClass, TransportFault, Way, Withdrawn,
 };
-use crate::request::{Profile, Request};
+use crate::request::{Profile, Request, Travel};
 use crate::types::{Instant, StoreId};
 use tikv_proto::methods::tikv::BATCH_COMMANDS;
 
@@ -65,7 +66,7 @@ use tikv_proto::methods::tikv::BATCH_COMMANDS;
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "the service handles every command")]
 pub enum StreamCommand {
-    /// Send a request and answer its response.
+    /// Send a request and answer its response; of a command that is answered by a stream, its first message.
     Call {
         /// Who waits.
         asker: Asker,
@@ -77,6 +78,13 @@ pub enum StreamCommand {
         deadline: Instant,
         /// Whom the store is to forward it to, `host:port`; `None`: it is for the store itself.
         forward: Option<Address>,
+    },
+    /// Brings the next message of a call that brings many: the one that was begun by a `Call` of the same seat.
+    Next {
+        /// Who waits.
+        asker: Asker,
+        /// When the message must have come.
+        deadline: Instant,
     },
     /// An operation does not wait any more.
     Withdraw(Withdrawn),
@@ -116,6 +124,8 @@ pub struct StoreStream {
     flight: Flight,
     /// Requests that are calls of their own.
     unary: BTreeMap<TicketId, Asker>,
+    /// Calls that bring many messages.
+    flows: Flows,
     /// Why those are not tried.
     pause: Pause,
     batching: Batching,
@@ -134,7 +144,7 @@ pub struct StoreStream {
     watched: bool,
 }
 
-type Cx<'a> = ServiceCx<'a, StreamTimer, std::convert::Infallible>;
+pub(super) type Cx<'a> = ServiceCx<'a, StreamTimer, std::convert::Infallible>;
 
 impl StoreStream {
     /// Streams to the store at `address`; opened by the first call.
@@ -146,6 +156,7 @@ impl StoreStream {
             leaving: Vec::new(),
             flight: Flight::default(),
             unary: BTreeMap::new(),
+            flows: Flows::default(),
             pause: Pause::default(),
             batching: Batching::new(&config),
             bucket: config.rate.map(Bucket::new),
@@ -193,11 +204,16 @@ impl StoreStream {
         let deadline = call.deadline;
         group.queue.push(call);
         open(group, &self.address, &self.config, cx);
+        self.expect(deadline, cx);
+        self.watch(cx);
+    }
+
+    /// Sees to it that the deadline is kept.
+    fn expect(&mut self, deadline: Instant, cx: &mut Cx<'_>) {
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.armed = Some(deadline);
             cx.arm(StreamTimer::Deadline, deadline);
         }
-        self.watch(cx);
     }
 
     /// Sends a request as a call of its own; who carries it out ends it at its deadline.
@@ -210,6 +226,12 @@ impl StoreStream {
         if let Some(why) = self.pause.why(cx.now()) {
             cx.answer(asker, Completion::Fault(Fault::Transport(unsent(why))));
             return;
+        }
+        if request.command().travel() == Travel::Streamed {
+            let way = (&self.address, request.command().path(), forward.as_ref());
+            self.flows.begin(way, request.whole(&self.client, &attempt), (asker, deadline), cx);
+            self.expect(deadline, cx);
+            return self.watch(cx);
         }
         let (to, path) = (Arc::clone(&self.address), request.command().path());
         let way = Way { metadata: forwarding(forward.as_ref()), ..Way::default() };
@@ -244,7 +266,10 @@ impl StoreStream {
         self.config.idle_timeout.max(SHORTEST)
     }
 
-    fn writable(&mut self, id: StreamId) {
+    fn writable(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        if self.flows.writable(id, cx) {
+            return;
+        }
         let lane = self.groups.iter_mut().find_map(|group| group.lane_mut(id));
         if let Some(lane) = lane {
             lane.state = State::Open { writable: true };
@@ -313,6 +338,9 @@ impl StoreStream {
     }
 
     fn item(&mut self, id: StreamId, frame: &Bytes, cx: &mut Cx<'_>) {
+        if self.flows.item(id, frame, cx) {
+            return;
+        }
         let Some(progress) = progress(&mut self.groups, &mut self.leaving, id) else { return };
         if let Err(error) = answer(frame, &mut self.reader, &mut self.flight, progress, &self.address, cx) {
             return self.misunderstood(id, &error, cx);
@@ -371,6 +399,9 @@ impl StoreStream {
     }
 
     fn closed(&mut self, id: StreamId, fault: &TransportFault, cx: &mut Cx<'_>) {
+        if self.flows.closed(id, fault, cx) {
+            return;
+        }
         let lost = TransportFault::new(TransportClass::Lost, Arc::clone(&fault.detail));
         let lose = |asker| cx.answer(asker, Completion::Fault(Fault::Transport(lost.clone())));
         if let Some(at) = self.leaving.iter().position(|old| old.stream == id) {
@@ -427,6 +458,7 @@ impl StoreStream {
                 );
             });
         }
+        let earliest = earliest.into_iter().chain(self.flows.expire(&address, cx)).min();
         self.armed = earliest;
         if let Some(at) = earliest {
             cx.arm(StreamTimer::Deadline, at);
@@ -436,7 +468,8 @@ impl StoreStream {
 
     /// Closes the connections, if nothing was asked for in a long time and nothing is on its way.
     fn rest(&mut self, cx: &mut Cx<'_>) {
-        let busy = self.queued() + self.flight.len() + self.unary.len() + self.leaving.len() > 0;
+        let busy = self.queued() + self.flight.len() + self.unary.len() + self.leaving.len() > 0
+            || !self.flows.is_empty();
         let from = if busy { cx.now() } else { self.used };
         let until = from + self.idle_timeout();
         self.watched = busy || until > cx.now();
@@ -468,6 +501,7 @@ impl StoreStream {
                 on.in_flight -= 1;
             }
         });
+        self.flows.withdraw(&gone, cx);
         let calls: Vec<TicketId> =
             self.unary.iter().filter(|call| call.1.is_among(&gone)).map(|call| *call.0).collect();
         for ticket in calls {
@@ -490,7 +524,7 @@ fn open(group: &mut Group, address: &Address, config: &StreamConfig, cx: &mut Cx
 }
 
 /// The header that names whom the store is to forward to. client-go: `internal/client/client.go: forwardMetadataKey`.
-fn forwarding(to: Option<&Address>) -> Metadata {
+pub(super) fn forwarding(to: Option<&Address>) -> Metadata {
     to.map(|host| ("tikv-forwarded-host", Arc::clone(host))).into_iter().collect()
 }
 
@@ -530,7 +564,7 @@ fn answer(
     Ok(())
 }
 
-fn over(class: TransportClass, detail: String) -> Completion {
+pub(super) fn over(class: TransportClass, detail: String) -> Completion {
     Completion::Fault(Fault::Transport(TransportFault::new(class, detail)))
 }
 
@@ -549,9 +583,13 @@ impl Service for StoreStream {
             Input::Command(StreamCommand::Call { asker, attempt, request, deadline, forward }) => {
                 self.call(Call { asker, attempt, request, deadline }, forward, cx);
             }
+            Input::Command(StreamCommand::Next { asker, deadline }) => {
+                self.flows.next(asker, deadline, cx);
+                self.expect(deadline, cx);
+            }
             Input::Command(StreamCommand::Withdraw(who)) => self.withdrawn.push(who),
             Input::Command(StreamCommand::Move { address }) => self.relocate(address, cx),
-            Input::Writable(stream) => self.writable(stream),
+            Input::Writable(stream) => self.writable(stream, cx),
             Input::Item(stream, frame) => self.item(stream, &frame, cx),
             Input::Closed(stream, fault) => self.closed(stream, &fault, cx),
             Input::Timer(StreamTimer::Deadline) => self.expire(cx),

@@ -1,5 +1,6 @@
 //! The stream service at its boundary, and the wire form against prost's.
 
+mod flows;
 mod limits;
 mod moves;
 mod ways;

@@ -1,7 +1,8 @@
 //! A client whose store misbehaves: whatever the first connections do, a read is answered, or ends in time with what is wrong.
 //!
-//! `script` is the store: a cluster's store whose connections a test leads, the first ones as it likes, the others well.
+//! `flows` are calls that bring many messages. `script` is the store: a cluster's store whose connections a test leads, the first ones as it likes, the others well.
 
+mod flows;
 mod script;
 
 use macro_rules_attribute::apply;

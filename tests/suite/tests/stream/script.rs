@@ -78,6 +78,26 @@ impl Store {
         Self { cluster: cluster(), server, made, streams, rt: rt.clone() }
     }
 
+    /// All calls of a method are led by `lead`.
+    pub(super) fn method<F>(
+        rt: &Rt,
+        path: &'static str,
+        lead: impl Fn(Incoming) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let lead = Arc::new(lead);
+        let server = Server::new(move |socket| {
+            let lead = Arc::clone(&lead);
+            let choose = move |call: Incoming| -> Led {
+                if call.request.uri().path() == path { Box::pin(lead(call)) } else { Box::pin(good(call)) }
+            };
+            grpc(socket, Arc::new(choose))
+        });
+        Self { cluster: cluster(), server, made: Arc::default(), streams: Arc::default(), rt: rt.clone() }
+    }
+
     /// A client whose connections to the store are led.
     pub(super) async fn client(&self, config: Config) -> Client {
         let store = self.cluster.address(Node::Store(1)).unwrap().to_string();
