@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::machine::{Completion, Feedback};
+use crate::machine::{Completion, Fault, Feedback, TransportClass};
 use crate::types::{Liveness, StoreId, Timestamp};
 use tikv_proto::kvrpcpb as pb;
 use tikv_proto::methods::tikv::{GET_HEALTH_FEEDBACK, GET_STORE_SAFE_TS};
@@ -45,17 +45,27 @@ struct Health {
     status: i32,
 }
 
+/// How a server refuses what it does not know: UNIMPLEMENTED.
+const NO_SUCH_SERVICE: TransportClass = TransportClass::Rejected(12);
+
 /// What the answer to a probe says.
 ///
 /// | answer | liveness |
 /// |---|---|
 /// | SERVING (1) | reachable |
 /// | UNKNOWN (0), SERVICE_UNKNOWN (3) | unknown |
+/// | no such service (gRPC status 12) | reachable: it answers, and its requests say the rest |
 /// | any other status, any failure | unreachable |
 ///
-/// client-go: `internal/locate/store_cache.go: invokeKVStatusAPI`.
+/// client-go: `internal/locate/store_cache.go: invokeKVStatusAPI`, where a server without the service never comes back.
 pub(super) fn liveness(completion: &Completion) -> Liveness {
-    let Completion::Response(body) = completion else { return Liveness::Unreachable };
+    let body = match completion {
+        Completion::Response(body) => body,
+        Completion::Fault(Fault::Transport(fault)) if fault.class == NO_SUCH_SERVICE => {
+            return Liveness::Reachable;
+        }
+        _ => return Liveness::Unreachable,
+    };
     match Health::decode(body.clone()).map(|health| health.status) {
         Ok(1) => Liveness::Reachable,
         Ok(0 | 3) => Liveness::Unknown,
@@ -83,7 +93,7 @@ pub(super) fn safe_ts(completion: &Completion) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Fault, TransportClass, TransportFault};
+    use crate::machine::TransportFault;
 
     fn body(message: &impl Message) -> Completion {
         Completion::Response(message.encode_to_vec().into())
@@ -106,6 +116,9 @@ mod tests {
             assert_eq!(liveness(&body(&Health { status })), expected, "{status}");
         }
         assert_eq!(liveness(&failed()), Liveness::Unreachable);
+        let unknown = TransportFault::new(TransportClass::Rejected(12), "s:1");
+        let unknown = Completion::Fault(Fault::Transport(unknown));
+        assert_eq!(liveness(&unknown), Liveness::Reachable, "a server without health checks answers");
         let garbage = Completion::Response(Bytes::from_static(b"\x08"));
         assert_eq!(liveness(&garbage), Liveness::Unreachable);
     }
