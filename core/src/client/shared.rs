@@ -269,7 +269,10 @@ impl Inner {
     }
 
     /// Hands a request to the stream of its store; a store that has none yet gets one first.
-    #[allow(clippy::result_large_err, reason = "a command that is refused goes on to the registry: it is moved")]
+    #[allow(
+        clippy::result_large_err,
+        reason = "a command that is refused goes on to the registry: it is moved"
+    )]
     pub(super) fn send(&self, store: StoreId, command: StreamCommand) {
         let mut command = Some(command);
         let sent = self.stores.with(store, |mailbox| command.take().map(|command| mailbox.ask(command)));

@@ -111,7 +111,7 @@ fn contexts(choices: &mut Choices<'_>) {
             peer: to_region.then(|| metapb::Peer { id: peer, store_id: store, ..Default::default() }),
             max_execution_duration_ms: attempt.max_execution_ms.into(),
             is_retry_request: attempt.retry,
-            request_source: "leader_fuzz".into(),
+            request_source: if id == 0 { "fuzz".into() } else { "leader_fuzz".into() },
             ..shared
         }),
         ..message

@@ -181,11 +181,11 @@ async fn a_store_that_comes_back_is_used_again(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "r1");
     let leader = cluster.leader_of(region).unwrap();
-    let tried = cluster.count(Matcher::method("GetStore"));
+    let others = cluster.count(Matcher::method("RawGet"));
     cluster.stop_store(leader).unwrap();
     let (value, ()) = tokio::join!(in_time(raw.get("r1")), async {
-        // A call that fails has the store looked up at PD.
-        tried.hit(1).await;
+        // The call has failed there, and asks the others who leads.
+        others.hit(1).await;
         cluster.restart_store(leader).unwrap();
     });
     assert_eq!(value.unwrap().unwrap(), "v");

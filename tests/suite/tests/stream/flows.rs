@@ -15,7 +15,7 @@ use tikv_proto::{coprocessor, mpp};
 
 use crate::channel::eventually;
 use crate::channel::server::{Incoming, framed, status};
-use crate::fixture::{hasty, in_time, poll_once};
+use crate::fixture::{hasty, in_time, poll_once, told};
 use crate::runtimes::{Rt, on_each_runtime};
 
 use super::script::Store;
@@ -71,7 +71,7 @@ async fn an_error_on_the_first_message_is_the_call_s(rt: Rt) {
     let client = store.client(hasty(Duration::from_secs(20))).await;
     let mut stream = client.batch_coprocessor(STORE, &coprocessor::BatchRequest::default());
     let error = in_time(stream.next()).await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::Transport { .. }) && error.to_string().contains("not now"), "{error}");
+    assert!(matches!(error, Error::Transport { .. }) && told(&error).contains("not now"), "{error}");
     assert!(in_time(stream.next()).await.is_none());
 }
 
@@ -96,7 +96,7 @@ async fn a_message_that_does_not_come_ends_the_call_in_time_and_the_server_learn
     let mut stream = client.mpp_connection(STORE, &request).patience(Duration::from_millis(200));
     assert_eq!(in_time(stream.next()).await.unwrap().unwrap().data, "first");
     let error = in_time(stream.next()).await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("next message did not come"), "{error}");
+    assert!(told(&error).contains("next message did not come"), "{}", told(&error));
     eventually("the server learns of it", || gone.load(Ordering::Relaxed) == 1).await;
     assert!(in_time(stream.next()).await.is_none());
 }
