@@ -35,8 +35,9 @@ use tikv_proto::{errorpb, kvrpcpb as pb, metapb};
 use crate::choices::Choices;
 use crate::world::cluster::{Tables, refused};
 
-/// How often a request may go out between two pauses: once, and three times at once.
-const AT_ONCE: u32 = 4;
+/// How often a request may go out between two pauses: to each of three replicas once, and once more each of the three times that its
+/// region is located anew at once.
+const AT_ONCE: u32 = 12;
 
 /// More attempts than any budget has room for.
 const CALLS: u32 = 5000;
