@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tikv_client_tokio as tikv;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Failure> {
     let (pd, _running) = match std::env::var("TIKV_PD") {
         Ok(pd) => (pd.split(',').map(str::to_owned).collect(), None),
         Err(_) => {
-            let cluster = Embedded::builder().stores(3).start().await?;
+            let cluster = Cluster::builder().stores(3).start().await?;
             (cluster.pd_addresses(), Some(cluster))
         }
     };

@@ -47,10 +47,6 @@ pub mod model;
 #[cfg(feature = "serve")]
 pub mod serve;
 
-/// The name that tests of this repository's own used before; it goes with them.
-#[cfg(feature = "serve")]
-#[doc(hidden)]
-pub use serve::Cluster as Embedded;
 #[cfg(feature = "serve")]
 pub use serve::{
     Admin, Builder, Cluster, ControlError, Fault, Outcome, Regions, StartError, Starting, State,

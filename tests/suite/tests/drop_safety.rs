@@ -16,7 +16,7 @@ use tikv_client_tokio::Wait;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
 use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, sleep, yield_now};
-use crate::runtimes::{Carrier, Rt, on_each_carrier, on_each_runtime};
+use crate::runtimes::{Carrier, Rt, on_each_carrier, test_on_each_runtime};
 
 /// Polls `call` at most `polls` times, letting the client's tasks go on in between, then drops it. Whether it was over.
 async fn dropped_after<T>(polls: usize, call: impl IntoFuture<Output = T>) -> bool {
@@ -54,27 +54,27 @@ where
     panic!("not over after {MOST} polls");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_get_can_be_dropped_at_every_point(rt: Rt) {
     at_every_point(&rt, |raw| raw.get("m")).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_batch_put_can_be_dropped_at_every_point(rt: Rt) {
     at_every_point(&rt, |raw| raw.batch_put(a_key_of_each_region().into_iter().map(|key| (key, "v")))).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_scan_can_be_dropped_at_every_point(rt: Rt) {
     at_every_point(&rt, |raw| raw.scan(.., 100)).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_delete_range_can_be_dropped_at_every_point(rt: Rt) {
     at_every_point(&rt, |raw| raw.delete_range("c".."r")).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn connecting_can_be_dropped_at_every_point(rt: Rt) {
     let cluster = rt.raw_cluster();
     for polls in 0..200 {
@@ -86,7 +86,7 @@ async fn connecting_can_be_dropped_at_every_point(rt: Rt) {
     panic!("it never connected");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn ten_thousand_dropped_calls_leave_nothing_behind(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;

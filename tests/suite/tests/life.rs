@@ -10,9 +10,9 @@ use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
 use crate::fixture::{a_key_of_each_region, client, client_with, in_time, keys, yield_now};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_tasks_of_a_client_end_with_its_last_handle(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
@@ -28,7 +28,7 @@ async fn the_tasks_of_a_client_end_with_its_last_handle(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_tasks_end_although_servers_are_silent_or_gone(rt: Rt) {
     for gone in [false, true] {
         let cluster = rt.raw_cluster();
@@ -50,7 +50,7 @@ async fn the_tasks_end_although_servers_are_silent_or_gone(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn two_clients_of_two_clusters_live_side_by_side(rt: Rt) {
     let (one, two) = (rt.raw_cluster(), rt.start(Embedded::builder()));
     let (at_one, at_two) = (client(&one).await, client(&two).await);
@@ -63,7 +63,7 @@ async fn two_clients_of_two_clusters_live_side_by_side(rt: Rt) {
     assert_eq!(at_two.raw().get("key").await.unwrap().unwrap(), "two");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn two_clients_of_one_cluster_have_their_own_configuration_and_routes(rt: Rt) {
     let cluster = rt.raw_cluster();
     let mut config = Config::default();
@@ -83,7 +83,7 @@ async fn two_clients_of_one_cluster_have_their_own_configuration_and_routes(rt: 
     assert_eq!(gets.hits(), 4);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_closed_client_ends_its_calls_and_its_tasks(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
@@ -99,7 +99,7 @@ async fn a_closed_client_ends_its_calls_and_its_tasks(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn closing_twice_is_closing_once(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
@@ -109,7 +109,7 @@ async fn closing_twice_is_closing_once(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_hundred_clients_come_and_go(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     for n in 0..100_u8 {

@@ -1,7 +1,7 @@
 //! The runtimes that the tests run on, and the attribute that runs a test on each of them.
 //!
 //! ```text
-//! #[apply(on_each_runtime)]
+//! #[apply(test_on_each_runtime)]
 //! async fn what_holds(rt: Rt) { ... }
 //! ```
 //!
@@ -26,7 +26,7 @@ use tikv_client_tokio::Tokio;
 use crate::detour::{Detour, Way};
 
 /// Makes a test of its function for each runtime.
-macro_rules! on_each_runtime {
+macro_rules! test_on_each_runtime {
     ($(#[$meta:meta])* async fn $name:ident($rt:ident: Rt) $body:block) => {
         $(#[$meta])*
         async fn $name($rt: Rt) $body
@@ -54,7 +54,7 @@ macro_rules! on_each_runtime {
         }
     };
 }
-pub(crate) use on_each_runtime;
+pub(crate) use test_on_each_runtime;
 
 /// Makes a test of its function, on a plain thread, for each runtime that a program can end.
 macro_rules! on_each_carrier {

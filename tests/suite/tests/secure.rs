@@ -1,7 +1,6 @@
 //! The client over TLS, with certificates of both sides that change while it works.
 //!
-//! [`Rotating`] stands in front of a cluster: each server has a door of TLS, which passes the bytes on. `TIKV_SUITE_TLS=1` leads every
-//! client of the suite through such doors, whose certificates change each half second.
+//! [`Rotating`] stands in front of a cluster: each server has a door of TLS, which passes the bytes on and whose certificate can change.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +20,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::certificates::{Authority, server_config};
 use crate::channel::server::Server;
 use crate::fixture::{Folder, ONE_EACH, client_with, hasty, in_time};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Doors of TLS in front of servers, and the files of a client that goes through them.
 pub(crate) struct Rotating {
@@ -148,7 +147,7 @@ async fn read(client: tikv_client_core::client::Client, over: Arc<AtomicBool>) -
     count
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn certificates_change_under_load_and_no_request_is_dropped(rt: Rt) {
     let doors = Arc::new(Rotating::new());
     let way = Arc::clone(&doors);
@@ -179,7 +178,7 @@ async fn certificates_change_under_load_and_no_request_is_dropped(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn fixes_plain_text_to_pd_with_a_ca_alone(rt: Rt) {
     // A CA without a client certificate: client-go then talks plainly to PD, and by TLS to stores.
     let firsts: Arc<Mutex<Vec<u8>>> = Arc::default();

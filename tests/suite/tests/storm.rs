@@ -15,7 +15,7 @@ use tikv_client_core::client::Client;
 use tikv_client_core::config::Config;
 use tikv_client_core::error::{Error, ErrorKind};
 use tikv_client_tokio::Wait;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;

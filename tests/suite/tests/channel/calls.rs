@@ -12,7 +12,7 @@ use tikv_client_core::machine::{Metadata, TransportClass};
 use tokio::sync::Notify;
 
 use crate::fixture::{sleep, timeout};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use super::server::{Incoming, Server, echo, framed, grpc_head, status};
 use super::{NONE, PATH, assert_fault, next, options, ready, send};
@@ -24,7 +24,7 @@ fn large(length: usize) -> Bytes {
     (0..=250).collect::<Vec<u8>>().repeat(length / 250).into_iter().take(length).collect()
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_unary_call_brings_its_answer(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -33,7 +33,7 @@ async fn a_unary_call_brings_its_answer(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_has_the_headers_of_grpc(rt: Rt) {
     let server = Server::grpc(|mut call: Incoming| async move {
         let head = &call.request;
@@ -60,7 +60,7 @@ async fn a_call_has_the_headers_of_grpc(rt: Rt) {
     assert_eq!(seen, expected);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_carries_messages_both_ways(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -72,7 +72,7 @@ async fn a_stream_carries_messages_both_ways(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn messages_go_before_the_server_has_said_anything(rt: Rt) {
     // The server answers, headers included, only when the second message is there.
     let server = Server::grpc(|mut call: Incoming| async move {
@@ -95,7 +95,7 @@ async fn messages_go_before_the_server_has_said_anything(rt: Rt) {
     assert_eq!(next(&mut *stream).await, None, "the end stays the end");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_server_learns_of_a_stream_without_a_message(rt: Rt) {
     let server = Server::grpc(|mut call: Incoming| async move {
         let mut answer = call.begin();
@@ -106,7 +106,7 @@ async fn the_server_learns_of_a_stream_without_a_message(rt: Rt) {
     assert_eq!(next(&mut *stream).await, Some(Ok("hello".into())));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn twenty_mebibytes_go_both_ways(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -117,7 +117,7 @@ async fn twenty_mebibytes_go_both_ways(rt: Rt) {
     assert!(next(&mut *stream).await.unwrap().unwrap() == body, "stream");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_message_may_be_larger_than_the_window(rt: Rt) {
     let server = Server::grpc(echo);
     let channel =
@@ -126,7 +126,7 @@ async fn a_message_may_be_larger_than_the_window(rt: Rt) {
     assert!(channel.unary(PATH, &NONE, body.clone()).await.unwrap() == body);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_largest_window_there_is_may_be_asked_for(rt: Rt) {
     let server = Server::grpc(echo);
     let channel =
@@ -134,7 +134,7 @@ async fn the_largest_window_there_is_may_be_asked_for(rt: Rt) {
     assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "x");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_is_not_ready_when_the_server_does_not_read(rt: Rt) {
     let read = Arc::new(Notify::new());
     let server = Server::grpc({
@@ -164,7 +164,7 @@ async fn a_stream_is_not_ready_when_the_server_does_not_read(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_burst_of_small_messages_may_wait_to_be_read(rt: Rt) {
     const BURST: u32 = 5000;
     let server = Server::grpc(|mut call: Incoming| async move {
@@ -184,7 +184,7 @@ async fn a_burst_of_small_messages_may_wait_to_be_read(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn many_calls_share_a_connection(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -197,7 +197,7 @@ async fn many_calls_share_a_connection(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_channel_can_go_before_its_calls(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -209,7 +209,7 @@ async fn a_channel_can_go_before_its_calls(rt: Rt) {
     assert_eq!(next(&mut *stream).await, Some(Ok("x".into())));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn headers_of_the_caller_go_along(rt: Rt) {
     let server = Server::grpc(|mut call: Incoming| async move {
         let host = call.request.headers().get("tikv-forwarded-host").cloned();
@@ -233,7 +233,7 @@ async fn headers_of_the_caller_go_along(rt: Rt) {
     assert_fault(&fault, TransportClass::Unreachable, &server.address, text);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_that_sends_no_more_still_brings_what_the_server_says(rt: Rt) {
     // The server answers once the client has said its last.
     let server = Server::grpc(|mut call: Incoming| async move {
@@ -272,7 +272,7 @@ async fn gzip_echo(mut call: Incoming) {
     answer.send_trailers(status("0", None)).unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn messages_are_compressed_both_ways_where_that_is_asked_for(rt: Rt) {
     let server = Server::grpc(gzip_echo);
     let (plain, gzip) = (options(|_| {}), options(|options| options.compression = Compression::Gzip));
@@ -288,7 +288,7 @@ async fn messages_are_compressed_both_ways_where_that_is_asked_for(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_message_that_swells_beyond_the_limit_is_refused(rt: Rt) {
     let server = Server::grpc(gzip_echo);
     let options = options(|options| {
@@ -304,7 +304,7 @@ async fn a_message_that_swells_beyond_the_limit_is_refused(rt: Rt) {
     assert_fault(&fault, TransportClass::Rejected(8), &server.address, text);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_message_above_what_may_be_sent_does_not_go_out(rt: Rt) {
     let server = Server::grpc(echo);
     let channel =

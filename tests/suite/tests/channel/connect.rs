@@ -8,7 +8,7 @@ use tikv_client_core::machine::TransportClass::Unreachable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fixture::sleep;
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use super::server::{Server, echo};
 use super::{NONE, PATH, assert_fault, eventually, options};
@@ -19,7 +19,7 @@ fn nobody() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_refused_connection_is_told(rt: Rt) {
     let address = nobody();
     let fault = rt.try_channel(&address, &options(|_| {})).await.unwrap_err();
@@ -27,7 +27,7 @@ async fn a_refused_connection_is_told(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_host_that_says_nothing_is_unreachable_in_time(rt: Rt) {
     // It accepts, and never speaks.
     let server = Server::new(|mut socket| async move {
@@ -42,7 +42,7 @@ async fn a_host_that_says_nothing_is_unreachable_in_time(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_host_that_hangs_up_is_unreachable(rt: Rt) {
     let server = Server::new(|socket| async move { drop(socket) });
     let fault = rt.try_channel(&server.address, &options(|_| {})).await.unwrap_err();
@@ -51,7 +51,7 @@ async fn a_host_that_hangs_up_is_unreachable(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_host_that_does_not_speak_http2_is_unreachable(rt: Rt) {
     let server = Server::new(|mut socket| async move {
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
@@ -64,7 +64,7 @@ async fn a_host_that_does_not_speak_http2_is_unreachable(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_is_no_address_is_told(rt: Rt) {
     for address in ["", "localhost", "127.0.0.1", "127.0.0.1:x", "a b:1", "127.0.0.1:99999"] {
         let fault = rt.try_channel(address, &options(|_| {})).await.unwrap_err();
@@ -73,7 +73,7 @@ async fn what_is_no_address_is_told(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_name_is_looked_up(rt: Rt) {
     let server = Server::grpc(echo);
     let port = server.address.rsplit_once(':').unwrap().1;
@@ -81,7 +81,7 @@ async fn a_name_is_looked_up(rt: Rt) {
     assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "x");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn connecting_can_be_given_up(rt: Rt) {
     let server = Server::new(|mut socket| async move {
         let mut all = Vec::new();
@@ -96,7 +96,7 @@ async fn connecting_can_be_given_up(rt: Rt) {
     assert_eq!(rt.tasks(), 0, "nothing begins before it is polled");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_ends_with_its_channel_and_calls(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -114,7 +114,7 @@ async fn a_connection_ends_with_its_channel_and_calls(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_ends_though_the_server_takes_no_goodbye(rt: Rt) {
     // It says its settings and then never reads, so that the client's last bytes find no room.
     let server = Server::raw(|raw| async move {

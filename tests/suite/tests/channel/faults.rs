@@ -10,7 +10,7 @@ use tikv_client_core::machine::TransportClass::{Lost, Rejected, Unreachable};
 use tikv_client_core::machine::{TransportClass, TransportFault};
 
 use crate::fixture::{sleep, yield_now};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use super::server::{DATA, HEADERS, Incoming, Raw, Server, echo, framed, grpc_head, status};
 use super::{NONE, PATH, assert_fault, eventually, next, options, ready, send};
@@ -46,7 +46,7 @@ fn answering(head: fn() -> Response<()>, data: Option<Bytes>, trailers: Option<h
     })
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_reset_behind_the_request_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
@@ -55,7 +55,7 @@ async fn a_connection_reset_behind_the_request_is_lost(rt: Rt) {
     faults(&rt, &server, Lost, "connection reset").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_closed_behind_the_request_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
@@ -63,7 +63,7 @@ async fn a_connection_closed_behind_the_request_is_lost(rt: Rt) {
     faults(&rt, &server, Lost, "the server closed the connection").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_that_breaks_in_the_midst_of_the_answer_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
@@ -73,7 +73,7 @@ async fn a_connection_that_breaks_in_the_midst_of_the_answer_is_lost(rt: Rt) {
     faults(&rt, &server, Lost, "the server closed the connection").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_breaks_http2_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
@@ -84,7 +84,7 @@ async fn what_breaks_http2_is_lost(rt: Rt) {
     faults(&rt, &server, Lost, "connection error detected: unspecific protocol error detected").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_refused_stream_did_not_happen(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
@@ -100,7 +100,7 @@ async fn a_refused_stream_did_not_happen(rt: Rt) {
     .await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_reset_for_another_reason_may_have_happened(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
@@ -110,7 +110,7 @@ async fn a_stream_reset_for_another_reason_may_have_happened(rt: Rt) {
     faults(&rt, &server, Lost, "the server reset the stream: stream no longer needed").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_above_the_last_of_a_goaway_did_not_happen(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
@@ -121,7 +121,7 @@ async fn a_stream_above_the_last_of_a_goaway_did_not_happen(rt: Rt) {
     faults(&rt, &server, Unreachable, text).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_goaway_lets_the_calls_it_names_end_and_no_other_begin(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let first = raw.expect(DATA).await;
@@ -135,7 +135,7 @@ async fn a_goaway_lets_the_calls_it_names_end_and_no_other_begin(rt: Rt) {
     assert_eq!(fault.class, Unreachable, "{fault}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_that_a_goaway_names_and_nobody_answers_is_lost(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         let request = raw.expect(DATA).await;
@@ -144,7 +144,7 @@ async fn a_call_that_a_goaway_names_and_nobody_answers_is_lost(rt: Rt) {
     faults(&rt, &server, Lost, "the server closed the connection").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_that_sent_nothing_did_not_happen(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(HEADERS).await;
@@ -156,7 +156,7 @@ async fn a_stream_that_sent_nothing_did_not_happen(rt: Rt) {
     assert_eq!(ready(&mut *stream).await.unwrap_err().class, Unreachable);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_broken_stream_says_so_where_it_is_written_too(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move {
         raw.expect(DATA).await;
@@ -175,7 +175,7 @@ async fn a_broken_stream_says_so_where_it_is_written_too(rt: Rt) {
     stream.send("not in order".into());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_on_a_dead_connection_did_not_happen(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;
@@ -202,7 +202,7 @@ async fn a_call_on_a_dead_connection_did_not_happen(rt: Rt) {
     assert_eq!(next(&mut *stream).await.unwrap().unwrap_err().class, Unreachable);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_status_is_a_rejection_with_its_message(rt: Rt) {
     let only = answering(
         || {
@@ -218,7 +218,7 @@ async fn a_status_is_a_rejection_with_its_message(rt: Rt) {
     faults(&rt, &trailers, Rejected(14), "down for now").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_answer_counts_only_with_its_status(rt: Rt) {
     let server = answering(grpc_head, Some(framed(b"answer")), Some(status("4", Some("too late"))));
     let channel = rt.channel(&server.address).await;
@@ -230,7 +230,7 @@ async fn an_answer_counts_only_with_its_status(rt: Rt) {
     assert_eq!(next(&mut *stream).await.unwrap().unwrap_err().class, Rejected(4));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn answers_of_others_than_grpc_servers_are_told(rt: Rt) {
     let proxy = answering(|| Response::builder().status(503).body(()).unwrap(), None, None);
     faults(&rt, &proxy, Rejected(14), "HTTP status 503 (service unavailable)").await;
@@ -242,7 +242,7 @@ async fn answers_of_others_than_grpc_servers_are_told(rt: Rt) {
     faults(&rt, &web, Rejected(2), "answer of type \"text/html\", not gRPC").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn answers_that_break_grpc_are_lost(rt: Rt) {
     let cut = answering(grpc_head, Some(Bytes::from_static(&[0, 0, 0, 0, 9, 1])), Some(status("0", None)));
     faults(&rt, &cut, Lost, "the server ended the call in the midst of a message").await;
@@ -257,7 +257,7 @@ async fn answers_that_break_grpc_are_lost(rt: Rt) {
     assert_fault(&fault, Lost, &two.address, "the server sent two answers to one request");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_message_above_the_limit_is_refused(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.try_channel(&server.address, &options(|options| options.max_message = 4)).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_message_above_the_limit_is_refused(rt: Rt) {
     assert_eq!(channel.unary(PATH, &NONE, "next".into()).await.unwrap(), "next", "the connection lives on");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_given_up_is_reset_and_the_connection_lives_on(rt: Rt) {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::grpc(move |mut call: Incoming| {
@@ -302,7 +302,7 @@ async fn a_call_given_up_is_reset_and_the_connection_lives_on(rt: Rt) {
     eventually("the channel is printed", || format!("{channel:?}").contains(&server.address)).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_bad_path_is_told(rt: Rt) {
     let server = Server::grpc(echo);
     let channel = rt.channel(&server.address).await;

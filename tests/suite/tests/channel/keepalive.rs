@@ -9,7 +9,7 @@ use tikv_client_core::client::ConnectOptions;
 use tikv_client_core::machine::TransportClass::{Lost, Unreachable};
 
 use crate::fixture::sleep;
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use super::server::{ACK, DATA, HEADERS, PING, Raw, Server};
 use super::{NONE, PATH, assert_fault, eventually, next, options, send};
@@ -23,7 +23,7 @@ fn quick() -> ConnectOptions {
 
 const SILENCE: &str = "no answer to a ping within 30ms";
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_peer_that_does_not_answer_a_ping_is_dead(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move { raw.drain().await });
     let channel = rt.try_channel(&server.address, &quick()).await.unwrap();
@@ -34,7 +34,7 @@ async fn a_peer_that_does_not_answer_a_ping_is_dead(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_without_traffic_is_watched(rt: Rt) {
     let server = Server::raw(|mut raw: Raw| async move { raw.drain().await });
     let channel = rt.try_channel(&server.address, &quick()).await.unwrap();
@@ -63,7 +63,7 @@ async fn answer_after(mut raw: Raw, pings: usize) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_peer_that_answers_pings_may_take_its_time(rt: Rt) {
     let server = Server::raw(|raw| answer_after(raw, 4));
     let options = options(|options| options.keepalive_interval = Duration::from_millis(10));
@@ -71,7 +71,7 @@ async fn a_peer_that_answers_pings_may_take_its_time(rt: Rt) {
     assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "alive");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn whatever_comes_is_a_sign_of_life(rt: Rt) {
     // It never answers a ping, but sends pings of its own.
     let server = Server::raw(|mut raw: Raw| async move {
@@ -91,7 +91,7 @@ async fn whatever_comes_is_a_sign_of_life(rt: Rt) {
     assert_eq!(channel.unary(PATH, &NONE, "x".into()).await.unwrap(), "alive");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn no_ping_goes_out_while_no_call_is_open(rt: Rt) {
     let pings = Arc::new(AtomicUsize::new(0));
     let server = Server::raw({

@@ -8,13 +8,13 @@ use tikv_client_core::client::BoxFuture;
 use tikv_client_core::types::Instant;
 
 use crate::fixture::{poll_once, sleep, yield_now};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 async fn poll(future: &mut BoxFuture<()>) -> Poll<()> {
     poll_once(future).await.map_or(Poll::Pending, Poll::Ready)
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_sleep_ends_at_its_time_and_not_before(rt: Rt) {
     let runtime = rt.runtime();
     let at = runtime.now() + Duration::from_millis(20);
@@ -25,7 +25,7 @@ async fn a_sleep_ends_at_its_time_and_not_before(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn far_instants_do_not_overflow(rt: Rt) {
     let runtime = rt.runtime();
     for at in [Instant::FAR, Instant(u64::MAX - 1), Instant(u64::MAX / 2), Instant(1 << 60)] {
@@ -37,7 +37,7 @@ async fn far_instants_do_not_overflow(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_sleep_given_up_leaves_nothing(rt: Rt) {
     let runtime = rt.runtime();
     let mut sleeping = runtime.sleep_until(runtime.now() + Duration::from_secs(1000));
@@ -46,7 +46,7 @@ async fn a_sleep_given_up_leaves_nothing(rt: Rt) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_clocks_run(rt: Rt) {
     let runtime = rt.runtime();
     let first = runtime.now();

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::certificates::{Authority, Identity, server_config};
 use crate::fixture::Folder;
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use super::server::{Server, echo, grpc};
 use super::{NONE, PATH, assert_fault, options};
@@ -52,7 +52,7 @@ async fn refused(rt: &Rt, server: &Server, tls: Tls, text: &str) {
     rt.no_tasks().await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_server_of_a_trusted_authority_is_talked_to(rt: Rt) {
     let authority = Authority::new();
     let server = serve(&authority.identity("127.0.0.1"), None);
@@ -61,7 +61,7 @@ async fn a_server_of_a_trusted_authority_is_talked_to(rt: Rt) {
     call(&rt, &server, Tls::new(both)).await.unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_server_of_another_authority_is_not(rt: Rt) {
     let server = serve(&Authority::new().identity("127.0.0.1"), None);
     let text = "TLS handshake failed: invalid peer certificate: BadSignature";
@@ -72,7 +72,7 @@ async fn a_server_of_another_authority_is_not(rt: Rt) {
     assert_eq!(fault.class, Unreachable);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_server_must_have_the_name_it_is_called_by(rt: Rt) {
     let authority = Authority::new();
     let server = serve(&authority.identity("tikv.example"), None);
@@ -85,7 +85,7 @@ async fn the_server_must_have_the_name_it_is_called_by(rt: Rt) {
     call(&rt, &localhost, Tls::new(authority.pem())).await.unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_server_may_ask_for_a_certificate(rt: Rt) {
     let (authority, clients) = (Authority::new(), Authority::new());
     let server = serve(&authority.identity("127.0.0.1"), Some(&clients));
@@ -101,7 +101,7 @@ async fn a_server_may_ask_for_a_certificate(rt: Rt) {
     assert_eq!(call(&rt, &server, shown(&stranger)).await.unwrap_err().class, Unreachable);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn certificates_that_cannot_be_used_are_told(rt: Rt) {
     let authority = Authority::new();
     let server = serve(&authority.identity("127.0.0.1"), None);
@@ -122,7 +122,7 @@ async fn certificates_that_cannot_be_used_are_told(rt: Rt) {
     refused(&rt, &server, name, "\"not a name\" cannot be the name in a certificate").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_plain_server_is_not_talked_to(rt: Rt) {
     let server = Server::grpc(echo);
     let fault = call(&rt, &server, Tls::new(Authority::new().pem())).await.unwrap_err();
@@ -130,7 +130,7 @@ async fn a_plain_server_is_not_talked_to(rt: Rt) {
     assert!(fault.detail.starts_with(&format!("{}: TLS handshake failed: ", server.address)), "{fault}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_handshake_that_is_not_answered_ends_in_time(rt: Rt) {
     let server = Server::new(|mut socket| async move {
         let mut all = Vec::new();
@@ -173,7 +173,7 @@ impl Files {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn files_are_read_anew_for_each_connection_and_what_is_connected_stays(rt: Rt) {
     let (authority, clients) = (Authority::new(), Authority::new());
     let config = Arc::new(Mutex::new(server_config(&authority.identity("127.0.0.1"), &[&clients])));
@@ -196,7 +196,7 @@ async fn files_are_read_anew_for_each_connection_and_what_is_connected_stays(rt:
     assert_eq!(old.unary(PATH, &NONE, "still".into()).await.unwrap(), "still");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_rotation_that_is_half_done_drops_no_connection(rt: Rt) {
     let (authority, clients) = (Authority::new(), Authority::new());
     let server = serve(&authority.identity("127.0.0.1"), Some(&clients));
@@ -218,7 +218,7 @@ async fn a_rotation_that_is_half_done_drops_no_connection(rt: Rt) {
     rt.try_channel(&server.address, &with_files).await.unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn files_that_cannot_be_read_are_named(rt: Rt) {
     let server = serve(&Authority::new().identity("127.0.0.1"), None);
     let none = Path::new("/no/such/ca.pem");

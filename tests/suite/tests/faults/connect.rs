@@ -12,7 +12,7 @@ use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
 use crate::fixture::{Cluster, hasty, in_time, within};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 
@@ -27,7 +27,7 @@ fn nowhere() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_configuration_that_cannot_be_used_is_refused_with_all_its_faults_and_nothing_is_started(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let calls = cluster.count(Matcher::any());
@@ -41,14 +41,14 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_all_its_faults_and_
     assert_eq!((calls.hits(), rt.tasks()), (0, 0));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn without_addresses_there_is_no_client(rt: Rt) {
     let error = refused(&rt, &[]).await;
     assert!(matches!(error, Error::Service(ServiceError::NoAddress)), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_is_no_address_is_named_and_refused_without_a_try(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let calls = cluster.count(Matcher::any());
@@ -68,7 +68,7 @@ async fn what_is_no_address_is_named_and_refused_without_a_try(rt: Rt) {
     assert_eq!(calls.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn where_nobody_listens_every_address_is_named_within_the_timeout(rt: Rt) {
     let (one, two) = (nowhere(), nowhere());
     let error = refused(&rt, &[&one, &two]).await;
@@ -78,7 +78,7 @@ async fn where_nobody_listens_every_address_is_named_within_the_timeout(rt: Rt) 
     assert!(text.contains(&one) && text.contains(&two), "{text}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_listener_that_says_nothing_is_given_up_within_the_timeout(rt: Rt) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -87,7 +87,7 @@ async fn a_listener_that_says_nothing_is_given_up_within_the_timeout(rt: Rt) {
     assert!(error.to_string().contains(&address), "{error}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_listener_that_speaks_another_protocol_is_given_up_within_the_timeout(rt: Rt) {
     let listener = smol::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -103,7 +103,7 @@ async fn a_listener_that_speaks_another_protocol_is_given_up_within_the_timeout(
     serving.abort();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_pd_that_never_answers_is_given_up_within_the_timeout(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let _silent = cluster.fault(Rule::new(Matcher::any().at(Node::AnyPd), Action::Lose));
@@ -113,7 +113,7 @@ async fn a_pd_that_never_answers_is_given_up_within_the_timeout(rt: Rt) {
     assert!(error.to_string().contains(&address), "{error}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_is_no_pd(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let address = cluster.address(Node::Store(1)).unwrap().to_string();
@@ -122,7 +122,7 @@ async fn a_store_is_no_pd(rt: Rt) {
     assert!(error.to_string().contains(&address), "{error}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn one_good_address_among_dead_ones_is_enough(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let addresses = vec![nowhere(), cluster.pd_addresses().remove(0), nowhere()];
@@ -130,7 +130,7 @@ async fn one_good_address_among_dead_ones_is_enough(rt: Rt) {
     client.raw().put("key", "value").await.unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn pds_of_two_clusters_are_refused_with_both_ids(rt: Rt) {
     let one = rt.start(Embedded::builder().cluster_id(11));
     let two = rt.start(Embedded::builder().cluster_id(22));
@@ -158,7 +158,7 @@ async fn replaced(rt: &Rt) -> (Client, Cluster, String) {
     (client, new, address)
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn another_cluster_in_the_place_of_ours_is_never_taken_for_it(rt: Rt) {
     let (client, new, address) = replaced(&rt).await;
     let touched = new.count(Matcher::any().at(Node::AnyStore));

@@ -6,7 +6,7 @@ use tikv_client_core::error::{Error, ErrorKind, InputError};
 use tikv_embedded::control::{Matcher, Node};
 
 use crate::fixture::{client, client_with, in_time};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 fn input(error: Error) -> (InputError, String) {
     assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -20,7 +20,7 @@ fn hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_empty_key_is_refused_with_the_name_of_the_call(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -41,7 +41,7 @@ async fn an_empty_key_is_refused_with_the_name_of_the_call(rt: Rt) {
     assert_eq!(sent.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_key_over_the_limit_is_refused_with_its_size(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
@@ -65,7 +65,7 @@ async fn a_key_over_the_limit_is_refused_with_its_size(rt: Rt) {
     assert_eq!(sent.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_value_over_the_limit_is_refused_with_its_key_and_at_the_limit_is_taken(rt: Rt) {
     let cluster = rt.raw_cluster();
     let mut config = Config::default();
@@ -84,7 +84,7 @@ async fn a_value_over_the_limit_is_refused_with_its_key_and_at_the_limit_is_take
     assert_eq!(sent.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn with_redaction_on_no_text_shows_a_key(rt: Rt) {
     let cluster = rt.raw_cluster();
     let mut config = Config::default();

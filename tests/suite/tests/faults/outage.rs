@@ -12,7 +12,7 @@ use tikv_embedded::model::{Code, Status};
 use crate::fixture::{
     Cluster, a_key_of_each_region, client, client_with, hasty, in_time, told, within, yield_now,
 };
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
@@ -36,7 +36,7 @@ fn names(error: &Error, address: &str) {
     assert!(told(error).contains(address), "{address} is not named: {}", told(error));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_vanished_is_named_by_every_call_in_time(rt: Rt) {
     let (cluster, client) = warm(&rt).await;
     let raw = client.raw();
@@ -60,7 +60,7 @@ async fn a_store_that_vanished_is_named_by_every_call_in_time(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_whose_address_is_nowhere_is_named_in_time(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let client = client_with(&cluster, hasty(DEADLINE)).await;
@@ -71,7 +71,7 @@ async fn a_store_whose_address_is_nowhere_is_named_in_time(rt: Rt) {
     names(&within(DEADLINE, client.raw().get("key")).await.unwrap_err(), &nowhere);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_takes_calls_and_never_answers_is_named_in_time(rt: Rt) {
     let (cluster, client) = warm(&rt).await;
     let (store, address) = leader(&cluster, "i1");
@@ -82,7 +82,7 @@ async fn a_store_that_takes_calls_and_never_answers_is_named_in_time(rt: Rt) {
     assert_eq!(in_time(client.raw().get("i1")).await.unwrap().unwrap(), "v");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_whose_stream_breaks_at_each_call_is_named_in_time(rt: Rt) {
     let (cluster, client) = warm(&rt).await;
     let (store, address) = leader(&cluster, "i1");
@@ -98,7 +98,7 @@ async fn a_store_whose_stream_breaks_at_each_call_is_named_in_time(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_status_that_ends_the_stream_is_told_with_the_store_s_address(rt: Rt) {
     for code in [Code::Unknown, Code::ResourceExhausted, Code::Unavailable, Code::Unimplemented] {
         // A new one each time: streams that failed pause for longer and longer before they are opened again.
@@ -116,7 +116,7 @@ async fn a_status_that_ends_the_stream_is_told_with_the_store_s_address(rt: Rt) 
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_cluster_that_stops_under_a_batch_is_named_in_time(rt: Rt) {
     let (cluster, client) = warm(&rt).await;
     let held = cluster.fault(Rule::new(Matcher::method("RawBatchPut"), Action::Hold));
@@ -134,7 +134,7 @@ async fn the_cluster_that_stops_under_a_batch_is_named_in_time(rt: Rt) {
     assert!(servers.iter().any(|address| told(&error).contains(address)), "{}", told(&error));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn without_pd_known_regions_are_served_and_others_name_pd_in_time(rt: Rt) {
     let cluster = rt.start(Embedded::builder().raw_split_keys(["m"]));
     let client = client_with(&cluster, hasty(DEADLINE)).await;
@@ -150,7 +150,7 @@ async fn without_pd_known_regions_are_served_and_others_name_pd_in_time(rt: Rt) 
     assert_eq!(in_time(client.raw().get("z").deadline(Duration::from_secs(9))).await.unwrap(), None);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_pd_that_nobody_leads_is_named_in_time(rt: Rt) {
     let cluster = rt.start(Embedded::builder().pd_members(3));
     let client = client_with(&cluster, hasty(DEADLINE)).await;
@@ -161,14 +161,14 @@ async fn a_pd_that_nobody_leads_is_named_in_time(rt: Rt) {
     assert_eq!(in_time(client.raw().get("a").deadline(Duration::from_secs(9))).await.unwrap(), None);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_may_have_no_time_at_all(rt: Rt) {
     let (_cluster, client) = warm(&rt).await;
     let error = within(DEADLINE, client.raw().put("i1", "v").deadline(Duration::ZERO)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_cancelled_call_ends_and_is_not_sent_again(rt: Rt) {
     let (cluster, client) = warm(&rt).await;
     let held = cluster.fault(Rule::new(Matcher::method("RawPut"), Action::Hold));
@@ -186,7 +186,7 @@ async fn a_cancelled_call_ends_and_is_not_sent_again(rt: Rt) {
     assert_eq!(held.hits(), 1);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn too_many_calls_at_once_are_refused_not_queued_for_ever(rt: Rt) {
     let cluster = rt.raw_cluster();
     let mut config = hasty(Duration::from_secs(5));

@@ -6,13 +6,13 @@ use tikv_client_core::client::Client;
 use tikv_client_core::config::{ApiVersion, Config};
 use tikv_client_core::error::{Error, ErrorKind, InputError, ServiceError, TxnError};
 use tikv_client_core::types::{Key, KeyRange};
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::model::Api;
 
 use crate::fixture::{
     Cluster, ONE_EACH, a_key_of_each_region, all_now, client_with, each, in_time, keys, texts, write,
 };
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Three stores that speak API v2, with two keyspaces beside the one that is always there.
 fn cluster(rt: &Rt) -> Cluster {
@@ -29,7 +29,7 @@ async fn of(cluster: &Cluster, keyspace: &str) -> Client {
     client_with(cluster, config(keyspace)).await
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn raw_calls_of_two_keyspaces_do_not_see_each_other(rt: Rt) {
     let cluster = cluster(&rt);
     let (one, two) = (of(&cluster, "one").await.raw(), of(&cluster, "two").await.raw());
@@ -53,7 +53,7 @@ async fn raw_calls_of_two_keyspaces_do_not_see_each_other(rt: Rt) {
     assert_eq!(two.scan(.., 100).await.unwrap(), []);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn transactions_of_two_keyspaces_do_not_see_each_other(rt: Rt) {
     let cluster = cluster(&rt);
     let (one, two) = (of(&cluster, "one").await, of(&cluster, "two").await);
@@ -89,7 +89,7 @@ async fn transactions_of_two_keyspaces_do_not_see_each_other(rt: Rt) {
     assert_eq!(all_now(&two).await, each(["c1", "zz"], "2"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn keys_in_errors_and_conflicts_are_those_of_the_caller(rt: Rt) {
     let cluster = cluster(&rt);
     let one = of(&cluster, "one").await;
@@ -111,7 +111,7 @@ async fn keys_in_errors_and_conflicts_are_those_of_the_caller(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_key_may_be_as_long_as_the_store_allows_with_its_prefix(rt: Rt) {
     let cluster = cluster(&rt);
     let one = of(&cluster, "one").await;
@@ -127,7 +127,7 @@ async fn a_key_may_be_as_long_as_the_store_allows_with_its_prefix(rt: Rt) {
 }
 
 /// What is written in raw form in a region that is split in the middle of the keyspace is found by all.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn regions_of_a_keyspace_split_and_move_as_others_do(rt: Rt) {
     let cluster = cluster(&rt);
     let (one, two) = (of(&cluster, "one").await, of(&cluster, "two").await);
@@ -153,7 +153,7 @@ async fn regions_of_a_keyspace_split_and_move_as_others_do(rt: Rt) {
     assert_eq!(keys(two.raw().scan(.., 100).await.unwrap()), ONE_EACH);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn without_a_name_the_keyspace_is_the_default_one(rt: Rt) {
     let cluster = cluster(&rt);
     let unnamed = of(&cluster, "").await.raw();
@@ -163,7 +163,7 @@ async fn without_a_name_the_keyspace_is_the_default_one(rt: Rt) {
 }
 
 /// client-go asks for such a keyspace a hundred times, once a second.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn fixes_a_keyspace_that_is_not_there_is_an_error_at_once(rt: Rt) {
     let cluster = cluster(&rt);
     let begun = std::time::Instant::now();
@@ -178,7 +178,7 @@ async fn fixes_a_keyspace_that_is_not_there_is_an_error_at_once(rt: Rt) {
     in_time(rt.no_tasks()).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn stores_of_another_version_refuse_a_client_and_it_says_so(rt: Rt) {
     let v2 = cluster(&rt);
     let error = client_with(&v2, Config::default()).await.raw().put("k", "v").await.unwrap_err();
@@ -189,7 +189,7 @@ async fn stores_of_another_version_refuse_a_client_and_it_says_so(rt: Rt) {
 }
 
 /// Stores whose raw values have lifetimes take the requests of API v1.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn stores_of_v1_with_lifetimes_serve_a_client_of_v1(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(1).api_version(Api::V1Ttl));
     let raw = client_with(&cluster, Config::default()).await.raw();

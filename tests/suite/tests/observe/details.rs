@@ -8,7 +8,7 @@ use tikv_client_core::request::{Command, RequestOptions};
 use tikv_embedded::control::{Action, Matcher, Refusal, Rule};
 
 use crate::fixture::{client, in_time};
-use crate::runtimes::{Rt, on_each_runtime as test_on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 #[apply(test_on_each_runtime)]
 async fn a_get_tells_what_the_store_says_of_it(rt: Rt) {

@@ -14,7 +14,7 @@ use tikv_embedded::control::{Action, Matcher, Refusal, Rule, Trait};
 use tikv_proto::kvrpcpb as pb;
 
 use crate::fixture::{client, client_with, in_time};
-use crate::runtimes::{Rt, on_each_runtime as test_on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// What interceptors have seen, in order.
 type Log = Arc<Mutex<Vec<String>>>;

@@ -11,7 +11,7 @@ use tikv_client_core::request::{RequestOptions, RequestSource};
 use tikv_embedded::control::{Action, Matcher, Refusal, Rule};
 
 use crate::fixture::{client_with, in_time, write};
-use crate::runtimes::{Rt, on_each_runtime as test_on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Counts the samples of each series, and adds them up.
 #[derive(Clone, Debug, Default)]

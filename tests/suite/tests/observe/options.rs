@@ -11,7 +11,7 @@ use tikv_embedded::control::{Action, Matcher, Rule, Trait};
 use tikv_proto::kvrpcpb::{Context, ResourceControlContext};
 
 use crate::fixture::{Cluster, client, client_with, in_time, write};
-use crate::runtimes::{Rt, on_each_runtime as test_on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 fn everything() -> RequestOptions {
     RequestOptions::new()

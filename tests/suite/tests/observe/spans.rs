@@ -9,7 +9,7 @@ use tikv_client_core::observe::{At, Category, Event, Observer, Operation, Watch}
 use tikv_client_core::request::{RequestOptions, TraceId};
 
 use crate::fixture::{client, in_time, timeout, write};
-use crate::runtimes::{Rt, on_each_runtime as test_on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// A flight recorder: keeps the names of events of some categories.
 #[derive(Clone, Debug, Default)]

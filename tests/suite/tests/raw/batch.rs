@@ -4,9 +4,9 @@ use macro_rules_attribute::apply;
 use tikv_client_core::types::Key;
 
 use crate::fixture::{a_key_of_each_region, client, keys, texts};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_batch_get_answers_in_the_order_it_was_asked(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -18,7 +18,7 @@ async fn a_batch_get_answers_in_the_order_it_was_asked(rt: Rt) {
     assert_eq!(values, all.iter().map(|key| Some(key.0.clone())).collect::<Vec<_>>());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_batch_get_answers_each_duplicate_and_none_for_what_is_missing(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -29,7 +29,7 @@ async fn a_batch_get_answers_each_duplicate_and_none_for_what_is_missing(rt: Rt)
     assert_eq!(texts, [z, None, c, z, c, None, None]);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn of_two_pairs_with_one_key_the_last_counts(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -38,7 +38,7 @@ async fn of_two_pairs_with_one_key_the_last_counts(rt: Rt) {
     assert_eq!(found, [("a", "1"), ("k", "3"), ("z", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_batch_delete_takes_what_it_names_and_nothing_else(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -51,7 +51,7 @@ async fn a_batch_delete_takes_what_it_names_and_nothing_else(rt: Rt) {
     assert_eq!(keys(raw.scan(.., 10).await.unwrap()), ["c1", "e1", "i1", "m1", "r1"]);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_empty_batch_is_done_at_once(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -60,7 +60,7 @@ async fn an_empty_batch_is_done_at_once(rt: Rt) {
     raw.batch_delete::<Key>([]).await.unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn batches_of_thousands_of_keys_cover_every_region(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -76,7 +76,7 @@ async fn batches_of_thousands_of_keys_cover_every_region(rt: Rt) {
     assert_eq!(raw.scan(.., 10_000).await.unwrap().len(), 2_500);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_batch_of_many_megabytes_is_cut_into_requests_that_stores_take(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();

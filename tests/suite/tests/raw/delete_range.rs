@@ -6,7 +6,7 @@ use tikv_client_core::types::KeyRange;
 use tikv_embedded::control::Matcher;
 
 use crate::fixture::{client, keys};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 async fn fill(raw: &RawClient) -> Vec<String> {
     let all: Vec<String> = (b'a'..=b'z').map(|letter| char::from(letter).to_string()).collect();
@@ -14,7 +14,7 @@ async fn fill(raw: &RawClient) -> Vec<String> {
     all
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn deleting_a_range_takes_exactly_its_keys(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -29,7 +29,7 @@ async fn deleting_a_range_takes_exactly_its_keys(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn deleting_everything_leaves_no_key_in_any_region(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -40,7 +40,7 @@ async fn deleting_everything_leaves_no_key_in_any_region(rt: Rt) {
     assert!(raw.scan(.., 100).await.unwrap().is_empty());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_empty_range_deletes_and_sends_nothing(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();

@@ -9,7 +9,7 @@ use tikv_client_core::raw::RawClient;
 use tikv_client_core::types::{Key, KeyRange, KvPair};
 
 use crate::fixture::{Cluster, client, in_time};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Few enough keys that operations meet.
 fn key(rng: &mut Rng) -> Key {
@@ -114,7 +114,7 @@ async fn history(rt: &Rt, seed: u64) {
     assert_eq!(raw.scan(.., usize::MAX).await.unwrap(), model.within(&KeyRange::ALL));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn random_histories_equal_a_map_while_regions_split_and_leaders_move(rt: Rt) {
     for seed in 0..6 {
         history(&rt, seed).await;

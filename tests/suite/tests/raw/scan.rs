@@ -6,7 +6,7 @@ use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::Matcher;
 
 use crate::fixture::{Cluster, client, keys};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Five keys a letter, `a0` to `z4`.
 fn all() -> Vec<String> {
@@ -29,7 +29,7 @@ fn backward(mut keys: Vec<String>) -> Vec<String> {
     keys
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_scan_goes_over_regions_in_order_and_keeps_its_bounds(rt: Rt) {
     let (_cluster, raw) = filled(&rt).await;
     assert_eq!(keys(raw.scan(.., 1000).await.unwrap()), all());
@@ -45,7 +45,7 @@ async fn a_scan_goes_over_regions_in_order_and_keeps_its_bounds(rt: Rt) {
     assert_eq!(keys(raw.scan(KeyRange::prefix("q"), 1000).await.unwrap()), some("q".."r"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_scan_ends_at_its_limit_wherever_regions_end(rt: Rt) {
     let (_cluster, raw) = filled(&rt).await;
     for limit in [0, 1, 4, 5, 6, 10, 14, 15, 16, 129, 130, 131, usize::MAX] {
@@ -60,7 +60,7 @@ async fn a_scan_ends_at_its_limit_wherever_regions_end(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_reverse_scan_without_an_end_begins_at_the_last_key(rt: Rt) {
     let (_cluster, raw) = filled(&rt).await;
     let last = vec![0xff; 8 << 10];
@@ -70,7 +70,7 @@ async fn a_reverse_scan_without_an_end_begins_at_the_last_key(rt: Rt) {
     assert_eq!(keys(found[1..].to_vec()), ["z4", "z3"]);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_scan_of_keys_leaves_the_values_at_the_stores(rt: Rt) {
     let (_cluster, raw) = filled(&rt).await;
     for pairs in
@@ -86,7 +86,7 @@ async fn a_scan_of_keys_leaves_the_values_at_the_stores(rt: Rt) {
     );
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn empty_and_inverted_ranges_hold_nothing_and_send_nothing(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let scans = cluster.count(Matcher::method("RawScan"));
@@ -98,7 +98,7 @@ async fn empty_and_inverted_ranges_hold_nothing_and_send_nothing(rt: Rt) {
     assert_eq!(scans.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn regions_without_keys_are_passed_over(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -110,7 +110,7 @@ async fn regions_without_keys_are_passed_over(rt: Rt) {
     assert_eq!(keys(raw.scan(.."t", 10).reverse().await.unwrap()), ["a"]);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_region_of_more_than_a_page_is_read_in_pages(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -128,7 +128,7 @@ async fn a_region_of_more_than_a_page_is_read_in_pages(rt: Rt) {
     assert_eq!(keys(raw.scan("i".., 10_241).keys_only().await.unwrap()).len(), 10_241);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn ranges_read_the_same_however_regions_lie(rt: Rt) {
     let cluster = rt.start(Embedded::builder());
     let raw = client(&cluster).await.raw();

@@ -8,9 +8,9 @@ use tikv_client_core::config::Config;
 use tikv_client_core::error::{Error, ErrorKind};
 
 use crate::fixture::{a_key_of_each_region, client, client_with, in_time, texts};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -26,7 +26,7 @@ async fn a_key_has_the_value_that_was_put_last_until_it_is_deleted(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn keys_and_values_are_any_bytes(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -41,7 +41,7 @@ async fn keys_and_values_are_any_bytes(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_value_of_no_bytes_is_a_value(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -60,7 +60,7 @@ async fn a_value_of_no_bytes_is_a_value(rt: Rt) {
     assert_eq!(raw.get("m").await.unwrap(), None);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_the_store_refuses_is_told_with_its_words_and_the_key(rt: Rt) {
     // The embedded cluster has no time to live enabled, as TiKV by default.
     let cluster = rt.raw_cluster();
@@ -80,7 +80,7 @@ async fn what_the_store_refuses_is_told_with_its_words_and_the_key(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_value_of_megabytes_comes_back_whole(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -89,7 +89,7 @@ async fn a_value_of_megabytes_comes_back_whole(rt: Rt) {
     assert!(raw.get("large").await.unwrap().unwrap() == value);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_longest_key_can_be_written(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;
@@ -99,7 +99,7 @@ async fn the_longest_key_can_be_written(rt: Rt) {
     assert_eq!(raw.get(key).await.unwrap().unwrap(), "value");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn column_families_keep_their_own_values(rt: Rt) {
     let cluster = rt.raw_cluster();
     let default = client(&cluster).await.raw();
@@ -117,7 +117,7 @@ async fn column_families_keep_their_own_values(rt: Rt) {
     assert_eq!(default.get("key").await.unwrap().unwrap(), "default");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn many_calls_at_once_get_their_own_answers(rt: Rt) {
     let cluster = rt.raw_cluster();
     let client = client(&cluster).await;

@@ -8,7 +8,7 @@ use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
 use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, poll_once};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Three stores and eight regions that the client knows, each with a key.
 async fn filled(rt: &Rt) -> (Cluster, RawClient) {
@@ -32,7 +32,7 @@ fn region_of(cluster: &Cluster, key: &str) -> u64 {
     cluster.region_of_raw(key).unwrap()
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_leader_that_moved_is_found_without_asking_pd(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "i1");
@@ -45,7 +45,7 @@ async fn a_leader_that_moved_is_found_without_asking_pd(rt: Rt) {
     assert_eq!(asked.hits(), 0, "a store that does not lead names the leader");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn once_found_a_leader_is_asked_at_once(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "i1");
@@ -58,7 +58,7 @@ async fn once_found_a_leader_is_asked_at_once(rt: Rt) {
     assert_eq!(gets.hits(), 6, "one was refused by the old leader");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_region_without_a_leader_is_waited_for(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "c1");
@@ -71,7 +71,7 @@ async fn a_region_without_a_leader_is_waited_for(rt: Rt) {
     assert_eq!(value.unwrap().unwrap(), "v");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn regions_that_split_and_merge_are_found_again(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     for key in ["a1", "c1", "e", "g1\0", "i", "j", "m1", "x", "zz"] {
@@ -97,7 +97,7 @@ async fn regions_that_split_and_merge_are_found_again(rt: Rt) {
     assert_eq!(keys(raw.scan(.., 100).await.unwrap()), found);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_region_that_splits_between_grouping_and_sending_loses_no_key(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -134,7 +134,7 @@ async fn a_region_that_splits_between_grouping_and_sending_loses_no_key(rt: Rt) 
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_range_whose_region_splits_meanwhile_is_covered_once(rt: Rt) {
     let cluster = rt.raw_cluster();
     let raw = client(&cluster).await.raw();
@@ -165,7 +165,7 @@ async fn a_range_whose_region_splits_meanwhile_is_covered_once(rt: Rt) {
     assert_eq!(raw.scan(.., 1000).await.unwrap().len(), 20);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_dead_store_s_regions_are_served_by_those_that_took_over(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     for store in 1..=3 {
@@ -176,7 +176,7 @@ async fn a_dead_store_s_regions_are_served_by_those_that_took_over(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_comes_back_is_used_again(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let region = region_of(&cluster, "r1");
@@ -192,7 +192,7 @@ async fn a_store_that_comes_back_is_used_again(rt: Rt) {
     all_are_there(&raw).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn broken_connections_are_made_again(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     for _ in 0..3 {
@@ -204,7 +204,7 @@ async fn broken_connections_are_made_again(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_moved_is_followed(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     for store in 1..=3 {
@@ -215,14 +215,14 @@ async fn a_store_that_moved_is_followed(rt: Rt) {
     all_are_there(&raw).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn stores_that_changed_places_are_told_apart(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     cluster.swap_stores(1, 2).unwrap();
     all_are_there(&raw).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn another_pd_leader_is_found(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(1).pd_members(3).raw_split_keys(["m"]));
     let client = client(&cluster).await;
@@ -239,7 +239,7 @@ async fn another_pd_leader_is_found(rt: Rt) {
     assert_eq!(in_time(raw.get("z")).await.unwrap().unwrap(), "v");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_pd_tells_too_late_is_not_believed_over_what_stores_tell(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     cluster.freeze_regions();
@@ -251,7 +251,7 @@ async fn what_pd_tells_too_late_is_not_believed_over_what_stores_tell(rt: Rt) {
     all_are_there(&raw).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_slow_store_does_not_slow_the_others(rt: Rt) {
     let (cluster, raw) = filled(&rt).await;
     let slow = cluster.leader_of(region_of(&cluster, "a1")).unwrap();
@@ -285,7 +285,7 @@ async fn led_by_the_first(rt: &Rt) -> (Cluster, RawClient, u64) {
     (cluster, raw, region)
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn every_call_follows_a_store_that_took_the_address_of_one_that_left(rt: Rt) {
     let (cluster, raw, region) = led_by_the_first(&rt).await;
     // The other store serves where this one did, and this one is gone for good.

@@ -10,7 +10,7 @@ use tikv_embedded::control::{Action, Matcher, Refusal, Rule};
 use tikv_proto::errorpb;
 
 use crate::fixture::{Cluster, a_key_of_each_region, client, in_time, keys, within};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 const METHODS: [&str; 8] = [
     "RawGet",
@@ -78,7 +78,7 @@ async fn all_meet(rt: &Rt, refusals: Vec<(Refusal, u64)>) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn refusals_for_the_region_are_overcome_by_finding_it_again(rt: Rt) {
     all_meet(
         &rt,
@@ -104,7 +104,7 @@ async fn refusals_for_the_region_are_overcome_by_finding_it_again(rt: Rt) {
     .await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn refusals_for_the_moment_are_overcome_by_waiting(rt: Rt) {
     all_meet(
         &rt,
@@ -140,7 +140,7 @@ async fn one(rt: &Rt) -> (Cluster, Client) {
     (cluster, client)
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_no_retry_can_change_is_told_at_once(rt: Rt) {
     let (cluster, client) = one(&rt).await;
     let refusals = [
@@ -161,7 +161,7 @@ async fn what_no_retry_can_change_is_told_at_once(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_storm_of_not_leader_is_bounded_by_pauses_and_the_deadline(rt: Rt) {
     let (cluster, client) = one(&rt).await;
     let deadline = Duration::from_millis(400);

@@ -7,11 +7,11 @@ use tikv_client_core::client::{Client, Space};
 use tikv_client_core::config::Config;
 use tikv_client_core::range_task::{RegionOverview, Scattering};
 use tikv_client_core::types::{Key, KeyRange, Liveness, RegionId, StoreId};
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::{Action, Matcher, Node, Rule};
 
 use crate::fixture::{BOUNDS, Cluster, PATIENCE, client, client_with, in_time, sleep};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 fn starts(regions: &[RegionOverview]) -> Vec<String> {
     let text = |key: &Key| String::from_utf8_lossy(key.as_slice()).into_owned();
@@ -27,7 +27,7 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 // client-go: region_cache_test.go: TestSimple, TestScanRegions, TestBatchLoadRegions, TestListRegionIDsInCache.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn all_regions_of_a_range_are_listed_in_order(rt: Rt) {
     let cluster = rt.txn_cluster();
     let regions = client(&cluster).await.regions(Space::Txn);
@@ -41,7 +41,7 @@ async fn all_regions_of_a_range_are_listed_in_order(rt: Rt) {
 }
 
 // client-go: region_cache_test.go: TestSplit (the part on end keys), TestLocateRegionByIDFromPD.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn one_region_is_found_by_key_by_end_and_by_id(rt: Rt) {
     let cluster = rt.txn_cluster();
     let regions = client(&cluster).await.regions(Space::Txn);
@@ -72,7 +72,7 @@ async fn split_in(client: &Client, space: Space) {
 }
 
 // client-go: tikv/split_region.go: SplitRegions; region_cache_test.go: TestSplit.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn regions_split_at_the_keys_that_are_given_once(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     let client = client(&cluster).await;
@@ -82,7 +82,7 @@ async fn regions_split_at_the_keys_that_are_given_once(rt: Rt) {
     split_in(&client, Space::Raw).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_split_of_regions_that_the_client_knows_no_more_finds_them_again(rt: Rt) {
     let cluster = rt.txn_cluster();
     let regions = client(&cluster).await.regions(Space::Txn);
@@ -99,7 +99,7 @@ async fn a_split_of_regions_that_the_client_knows_no_more_finds_them_again(rt: R
 }
 
 // client-go: tikv/split_region.go: WaitScatterRegionFinish, CheckRegionInScattering.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn new_regions_are_scattered_and_their_end_is_waited_for(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     cluster.set_operator_step(Duration::from_millis(20));
@@ -116,7 +116,7 @@ async fn new_regions_are_scattered_and_their_end_is_waited_for(rt: Rt) {
 }
 
 // client-go: region_cache_test.go: TestBuckets, TestLocateBucket.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_buckets_of_a_region_are_those_that_its_leader_reported(rt: Rt) {
     let cluster = rt.raw_cluster();
     let regions = client(&cluster).await.regions(Space::Raw);
@@ -136,7 +136,7 @@ fn zones(rt: &Rt) -> Cluster {
 }
 
 // client-go: region_cache_test.go: TestStoreLabels, TestResolveStateTransition.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn stores_are_known_with_their_labels_before_they_are_called(rt: Rt) {
     let cluster = zones(&rt);
     let client = client(&cluster).await;
@@ -150,7 +150,7 @@ async fn stores_are_known_with_their_labels_before_they_are_called(rt: Rt) {
 }
 
 // client-go: region_cache_test.go: TestHealthCheckWithAddressChange; store_cache.go: startHealthCheckLoop.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_stops_is_found_out_and_found_again_while_calls_go_on_elsewhere(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     let mut config = Config::default();
@@ -169,7 +169,7 @@ async fn a_store_that_stops_is_found_out_and_found_again_while_calls_go_on_elsew
 }
 
 // routing.md 3.3 [Q]: in client-go the request itself waits for the probe.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn fixes_no_request_waits_for_a_probe(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     let mut config = Config::default();
@@ -186,7 +186,7 @@ async fn fixes_no_request_waits_for_a_probe(rt: Rt) {
 }
 
 // client-go: tikv/kv_test.go: TestMinSafeTsFromStores.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_smallest_safe_timestamp_of_a_zone_comes_once_it_is_asked_for(rt: Rt) {
     let cluster = zones(&rt);
     let mut config = Config::default();
@@ -201,7 +201,7 @@ async fn the_smallest_safe_timestamp_of_a_zone_comes_once_it_is_asked_for(rt: Rt
 }
 
 // client-go: config/client.go: EnablePreload; region_cache.go: refreshRegionIndex.
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn regions_are_preloaded_and_refreshed_if_that_is_wanted_and_no_more_kept_than_may(rt: Rt) {
     let cluster = rt.raw_cluster();
     let mut config = Config::default();

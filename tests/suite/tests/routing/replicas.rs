@@ -11,10 +11,10 @@ use tikv_client_core::replica::{ReadProfile, Replica};
 use tikv_client_core::types::{StoreId, Timestamp};
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule, Trait};
 use tikv_embedded::model::PeerRole;
-use tikv_embedded::{Embedded, Fault};
+use tikv_embedded::{Cluster as Embedded, Fault};
 
 use crate::fixture::{Cluster, client, client_with, in_time};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Three stores in zones of their own, one region led by the first, and a value in it.
 async fn zoned(rt: &Rt, zone: Option<&str>) -> (Cluster, Client, u64) {
@@ -40,7 +40,7 @@ async fn now(client: &Client) -> Timestamp {
     client.current_timestamp().await.unwrap()
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_follower_read_sees_what_was_committed_and_leaves_the_leader_alone(rt: Rt) {
     let (cluster, client, _) = zoned(&rt, None).await;
     let at_leader = gets(&cluster, 1);
@@ -55,7 +55,7 @@ async fn a_follower_read_sees_what_was_committed_and_leaves_the_leader_alone(rt:
     assert_eq!((at_leader.hits(), replica_reads.hits()), (0, 5));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn every_kind_of_read_can_go_to_a_follower(rt: Rt) {
     let (cluster, client, _) = zoned(&rt, None).await;
     let at_leader = cluster.count(Matcher::any().at(Node::Store(1)).saying(Trait::ReplicaRead));
@@ -73,7 +73,7 @@ async fn every_kind_of_read_can_go_to_a_follower(rt: Rt) {
     assert_eq!(at_leader.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn raw_reads_can_go_to_a_follower(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     let raw = client(&cluster).await.raw();
@@ -87,7 +87,7 @@ async fn raw_reads_can_go_to_a_follower(rt: Rt) {
     assert_eq!(counted.hits(), 3, "writes go to the leader");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn the_closest_replica_is_the_one_of_the_clients_zone(rt: Rt) {
     let (cluster, client, _) = zoned(&rt, Some("z3")).await;
     // Each store is heard of once.
@@ -105,7 +105,7 @@ async fn the_closest_replica_is_the_one_of_the_clients_zone(rt: Rt) {
     assert_eq!(near.hits(), 5);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_client_can_read_from_followers_as_a_rule(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     let mut config = Config::default();
@@ -119,7 +119,7 @@ async fn a_client_can_read_from_followers_as_a_rule(rt: Rt) {
     assert_eq!(counted.hits(), 1, "a call says otherwise");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_learner_is_read_and_the_others_when_it_is_gone(rt: Rt) {
     let cluster = rt.start(Embedded::builder().stores(3));
     let region = cluster.region_of("k").unwrap();
@@ -137,7 +137,7 @@ async fn a_learner_is_read_and_the_others_when_it_is_gone(rt: Rt) {
     assert!(in_time(snapshot.get("k").replica(Replica::Learner)).await.unwrap().is_none());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stale_read_asks_nobody_else_while_the_replica_has_the_data(rt: Rt) {
     let (cluster, client, region) = zoned(&rt, None).await;
     let ts = now(&client).await;
@@ -153,7 +153,7 @@ async fn a_stale_read_asks_nobody_else_while_the_replica_has_the_data(rt: Rt) {
     assert_eq!((stale.hits(), at_leader.hits()), (1, 0));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stale_read_that_finds_no_data_waits_once_then_the_leader_answers_still_stale(rt: Rt) {
     let (cluster, client, region) = zoned(&rt, None).await;
     for store in [2, 3] {
@@ -170,7 +170,7 @@ async fn a_stale_read_that_finds_no_data_waits_once_then_the_leader_answers_stil
     assert_eq!(pds.hits(), 0, "the region is as good as before");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_replica_that_lags_is_waited_for_never_read_early(rt: Rt) {
     let (cluster, client, region) = zoned(&rt, None).await;
     for store in [2, 3] {
@@ -185,7 +185,7 @@ async fn a_replica_that_lags_is_waited_for_never_read_early(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_busy_leader_passes_reads_on_to_idle_followers(rt: Rt) {
     let (cluster, client, _) = zoned(&rt, None).await;
     cluster.conditions(|conditions| conditions.set_busy(1, Some(Duration::from_secs(5))));
@@ -196,7 +196,7 @@ async fn a_busy_leader_passes_reads_on_to_idle_followers(rt: Rt) {
     assert_eq!(followers.hits(), 1);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_attempt_time_of_ones_own_passes_a_hanging_leader(rt: Rt) {
     let (cluster, client, _) = zoned(&rt, None).await;
     let held = cluster.fault(Rule::new(Matcher::method("KvGet").at(Node::Store(1)), Action::Hold));
@@ -206,7 +206,7 @@ async fn an_attempt_time_of_ones_own_passes_a_hanging_leader(rt: Rt) {
     assert_eq!(held.hits(), 1);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_explains_its_way(rt: Rt) {
     let (cluster, client, region) = zoned(&rt, None).await;
     cluster.transfer_leader(region, 2).unwrap();
@@ -228,7 +228,7 @@ async fn a_call_explains_its_way(rt: Rt) {
     assert!(matches!(done, Err(Error::Input(_))) && told.hops.is_empty());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_a_read_that_fails_has_tried_stands_in_its_error(rt: Rt) {
     let (cluster, client, _) = zoned(&rt, None).await;
     let _refused = cluster
@@ -242,7 +242,7 @@ async fn what_a_read_that_fails_has_tried_stands_in_its_error(rt: Rt) {
     );
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn replica_reads_survive_leaders_that_move_and_stores_that_go(rt: Rt) {
     let (cluster, client, region) = zoned(&rt, None).await;
     let kinds = [Replica::Follower, Replica::Mixed, Replica::PreferLeader, Replica::Learner];

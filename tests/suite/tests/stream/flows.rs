@@ -16,7 +16,7 @@ use tikv_proto::{coprocessor, mpp};
 use crate::channel::eventually;
 use crate::channel::server::{Incoming, framed, status};
 use crate::fixture::{hasty, in_time, poll_once, told};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use super::script::Store;
 
@@ -39,7 +39,7 @@ async fn until_given_up(mut call: Incoming, count: Arc<AtomicUsize>) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn messages_come_in_order_and_end_when_the_server_says_that_all_is_well(rt: Rt) {
     let store = Store::method(&rt, tikv::COPROCESSOR_STREAM, |mut call| async move {
         let asked = coprocessor::Request::decode(call.all().await.slice(5..)).unwrap();
@@ -62,7 +62,7 @@ async fn messages_come_in_order_and_end_when_the_server_says_that_all_is_well(rt
     assert_eq!(stream.progress().messages, 100);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_error_on_the_first_message_is_the_call_s(rt: Rt) {
     let store = Store::method(&rt, tikv::BATCH_COPROCESSOR, |mut call| async move {
         call.all().await;
@@ -75,7 +75,7 @@ async fn an_error_on_the_first_message_is_the_call_s(rt: Rt) {
     assert!(in_time(stream.next()).await.is_none());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_message_that_does_not_come_ends_the_call_in_time_and_the_server_learns_of_it(rt: Rt) {
     let gone: Arc<AtomicUsize> = Arc::default();
     let count = Arc::clone(&gone);
@@ -101,7 +101,7 @@ async fn a_message_that_does_not_come_ends_the_call_in_time_and_the_server_learn
     assert!(in_time(stream.next()).await.is_none());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_call_that_is_dropped_is_given_up_at_the_server(rt: Rt) {
     let gone: Arc<AtomicUsize> = Arc::default();
     let count = Arc::clone(&gone);
@@ -122,7 +122,7 @@ async fn a_call_that_is_dropped_is_given_up_at_the_server(rt: Rt) {
     eventually("the server learns of it", || gone.load(Ordering::Relaxed) == 1).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_is_not_there_is_told(rt: Rt) {
     let store = Store::method(&rt, tikv::COPROCESSOR_STREAM, |_| async {});
     let client = store.client(hasty(Duration::from_secs(20))).await;

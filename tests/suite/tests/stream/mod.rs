@@ -13,7 +13,7 @@ use tikv_client_core::error::ErrorKind;
 
 use crate::channel::server::{DATA, Raw, framed, grpc_head, status};
 use crate::fixture::{hasty, in_time, within};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 use script::{Store, answers, frames, garbage};
 
@@ -27,7 +27,7 @@ macro_rules! outlasts {
     }};
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_hangs_is_told_in_time_and_how_far_the_request_came(rt: Rt) {
     let store = Store::streams(&rt, usize::MAX, |mut call, _| async move {
         let _answer = call.begin();
@@ -41,7 +41,7 @@ async fn a_store_that_hangs_is_told_in_time_and_how_far_the_request_came(rt: Rt)
     assert!(text.contains("no answer in time") && text.contains("nothing behind it was answered"), "{text}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_that_is_reset_is_made_again(rt: Rt) {
     outlasts!(rt, |socket| async move {
         let mut raw = Raw::begin(socket).await;
@@ -50,14 +50,14 @@ async fn a_connection_that_is_reset_is_made_again(rt: Rt) {
     });
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_connection_that_is_closed_is_made_again(rt: Rt) {
     outlasts!(rt, |socket| async move {
         Raw::begin(socket).await.expect(DATA).await;
     });
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_goaway_is_followed(rt: Rt) {
     outlasts!(rt, |socket| async move {
         let mut raw = Raw::begin(socket).await;
@@ -66,7 +66,7 @@ async fn a_goaway_is_followed(rt: Rt) {
     });
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_goaway_that_names_the_stream_and_then_nothing_is_outlasted(rt: Rt) {
     outlasts!(rt, |socket| async move {
         let mut raw = Raw::begin(socket).await;
@@ -75,7 +75,7 @@ async fn a_goaway_that_names_the_stream_and_then_nothing_is_outlasted(rt: Rt) {
     });
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_that_is_reset_is_opened_again(rt: Rt) {
     let store = Store::streams(&rt, 1, |mut call, _| async move {
         call.data().await;
@@ -85,7 +85,7 @@ async fn a_stream_that_is_reset_is_opened_again(rt: Rt) {
     assert_eq!(in_time(client.raw().get("k")).await.unwrap().as_deref(), Some(&b"k"[..]));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_stream_that_the_server_ends_is_opened_again(rt: Rt) {
     let store = Store::streams(&rt, 1, |mut call, _| async move {
         call.data().await;
@@ -95,7 +95,7 @@ async fn a_stream_that_the_server_ends_is_opened_again(rt: Rt) {
     assert_eq!(in_time(client.raw().get("k")).await.unwrap().as_deref(), Some(&b"k"[..]));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn frames_of_garbage_end_the_stream_and_not_the_read(rt: Rt) {
     let store = Store::streams(&rt, garbage().len(), |mut call, number| async move {
         call.data().await;
@@ -108,7 +108,7 @@ async fn frames_of_garbage_end_the_stream_and_not_the_read(rt: Rt) {
     assert!(store.streams_seen() > garbage().len());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn answers_to_nobody_and_answers_given_twice_reach_nobody(rt: Rt) {
     let store = Store::streams(&rt, usize::MAX, |mut call, _| async move {
         let mut answer = call.begin();
@@ -137,7 +137,7 @@ async fn answers_to_nobody_and_answers_given_twice_reach_nobody(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_huge_frame_is_one_answer(rt: Rt) {
     let huge = Bytes::from(vec![7; 40 << 20]);
     let said = huge.clone();
@@ -156,7 +156,7 @@ async fn a_huge_frame_is_one_answer(rt: Rt) {
     assert!(in_time(client.raw().get("k")).await.unwrap().unwrap() == huge);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_reads_slowly_holds_requests_back_and_loses_none(rt: Rt) {
     let store = Store::streams(&rt, usize::MAX, |mut call, _| async move {
         let mut answer = call.begin();
@@ -178,7 +178,7 @@ async fn a_store_that_reads_slowly_holds_requests_back_and_loses_none(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn without_batches_every_request_is_a_call_of_its_own(rt: Rt) {
     let cluster = rt.raw_cluster();
     let mut config = hasty(Duration::from_secs(20));

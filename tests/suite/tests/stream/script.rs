@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
 use tikv_client_core::client::Client;
 use tikv_client_core::config::Config;
-use tikv_embedded::Embedded;
+use tikv_embedded::Cluster as Embedded;
 use tikv_embedded::control::Node;
 use tikv_proto::kvrpcpb::RawGetResponse;
 use tikv_proto::methods::tikv::BATCH_COMMANDS;

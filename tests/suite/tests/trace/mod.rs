@@ -17,7 +17,7 @@ use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 use tikv_embedded::{Cluster, Fault};
 
 use crate::fixture::{client_with, in_time, sleep, timeout};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// What values and keys begin with, so that they are found where they must not be.
 const VALUE: &str = "the-secret-value";
@@ -162,7 +162,7 @@ fn replays(trace: &[u8]) -> (u64, u64) {
     (report.identical, report.steps)
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn each_of_64_concurrent_transactions_under_faults_replays_identically(rt: Rt) {
     let trace = recorded(&rt, |recorder| recorder.redact_values(false)).await;
     let (operations, steps) = replays(&trace);
@@ -228,7 +228,7 @@ async fn each_of_64_concurrent_transactions_under_faults_replays_identically(rt:
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn with_values_zeroed_and_keys_hidden_they_replay_identically_too(rt: Rt) {
     let trace = recorded(&rt, |recorder| recorder).await;
     let all = replays(&trace);
@@ -238,7 +238,7 @@ async fn with_values_zeroed_and_keys_hidden_they_replay_identically_too(rt: Rt) 
     assert!(!has(&hidden, KEY) && !has(&hidden, "70726976617465"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_ring_tells_of_an_error_with_the_operations_around_it(rt: Rt) {
     let cluster = rt.txn_cluster();
     let told = Tape::default();
@@ -265,7 +265,7 @@ async fn a_ring_tells_of_an_error_with_the_operations_around_it(rt: Rt) {
     assert_eq!((report.identical, report.unfinished, report.cut), (4, 1, 0), "{report}");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn two_clients_may_share_a_recorder_and_raw_calls_are_recorded_as_all_others(rt: Rt) {
     let cluster = rt.raw_cluster();
     let tape = Tape::default();

@@ -11,7 +11,7 @@ use tikv_client_core::types::{KvPair, Value};
 use tikv_embedded::control::{Action, Matcher, Refusal, Rule};
 
 use crate::fixture::{Cluster, client, in_time, sleep, timeout};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 const ACCOUNTS: usize = 100;
 const START: i64 = 1_000;
@@ -111,14 +111,14 @@ async fn run(cluster: &Cluster, tasks: usize, each: usize) {
     assert_eq!(found, wanted, "an update was lost");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_thousand_concurrent_transactions_on_a_hundred_hot_keys_lose_no_update(rt: Rt) {
     let cluster = rt.txn_cluster();
     // All thousand at once.
     run(&cluster, 1_000, 1).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn transfers_go_on_while_regions_split_leaders_move_and_stores_refuse(rt: Rt) {
     let cluster = rt.txn_cluster();
     let faults: Vec<_> = [

@@ -7,9 +7,9 @@ use tikv_client_core::types::{KeyRange, Timestamp};
 use tikv_embedded::control::{Matcher, Node};
 
 use crate::fixture::{ONE_EACH, all_now, client, client_with, each, keys, texts, write};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_is_seen_from_its_timestamp_on_and_not_before(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -31,7 +31,7 @@ async fn a_commit_is_seen_from_its_timestamp_on_and_not_before(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_transaction_reads_its_own_writes_and_nobody_else_s_later_ones(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -55,7 +55,7 @@ async fn a_transaction_reads_its_own_writes_and_nobody_else_s_later_ones(rt: Rt)
     assert_eq!((txn.len(), txn.is_empty()), (3, false));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_scan_is_the_union_of_the_store_and_the_own_writes_in_both_directions(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -105,7 +105,7 @@ async fn a_scan_is_the_union_of_the_store_and_the_own_writes_in_both_directions(
     assert_eq!(keys(pairs), within(&KeyRange::new("c", "i")));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn puts_inserts_and_deletes_over_all_regions_are_one(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -125,7 +125,7 @@ async fn puts_inserts_and_deletes_over_all_regions_are_one(rt: Rt) {
     assert_eq!(all_now(&client).await, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn what_is_rolled_back_or_dropped_never_was(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -141,7 +141,7 @@ async fn what_is_rolled_back_or_dropped_never_was(rt: Rt) {
     assert_eq!(all_now(&client).await, each(["a"], "old"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_transaction_that_is_over_takes_nothing_more(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -171,7 +171,7 @@ async fn a_transaction_that_is_over_takes_nothing_more(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_transaction_that_wrote_nothing_commits_without_a_word(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -182,7 +182,7 @@ async fn a_transaction_that_wrote_nothing_commits_without_a_word(rt: Rt) {
     assert_eq!(sent.hits(), 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_insert_of_what_exists_fails_with_the_key(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -205,7 +205,7 @@ async fn an_insert_of_what_exists_fails_with_the_key(rt: Rt) {
     assert!(matches!(txn.insert("n", "w"), Err(Error::Txn(TxnError::AlreadyExists { .. }))));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn input_that_cannot_be_committed_is_refused_where_it_is_given(rt: Rt) {
     let cluster = rt.txn_cluster();
     let mut config = Config::default();
@@ -237,7 +237,7 @@ async fn input_that_cannot_be_committed_is_refused_where_it_is_given(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn thousands_of_keys_over_all_regions_are_committed_as_one(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -257,7 +257,7 @@ async fn thousands_of_keys_over_all_regions_are_committed_as_one(rt: Rt) {
     assert_eq!(found, pairs);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn timestamps_of_many_callers_are_all_different_and_grow(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -284,7 +284,7 @@ async fn timestamps_of_many_callers_are_all_different_and_grow(rt: Rt) {
     assert_eq!(all.len(), 1_000);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn without_pd_a_split_is_learned_from_the_store(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -298,7 +298,7 @@ async fn without_pd_a_split_is_learned_from_the_store(rt: Rt) {
     assert_eq!(snapshot.batch_get(["i1", "j1", "j2"]).await.unwrap().len(), 2);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn scans_of_many_pages_and_regions_come_whole_and_in_order(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;

@@ -10,9 +10,9 @@ use tikv_client_core::txn::{TransactOptions, Transaction};
 use tikv_embedded::control::{Action, Matcher, Rule};
 
 use crate::fixture::{Cluster, all_now, client, client_with, each, in_time, poll_once, texts, within, write};
-use crate::runtimes::{Rt, Task, on_each_runtime};
+use crate::runtimes::{Rt, Task, test_on_each_runtime};
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn of_two_that_write_one_key_the_first_to_commit_wins_and_the_other_names_the_key(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -38,7 +38,7 @@ async fn of_two_that_write_one_key_the_first_to_commit_wins_and_the_other_names_
     assert_eq!(all_now(&client).await, each(["m"], "first"), "nothing of the second is there");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn with_redaction_on_a_conflict_shows_no_key(rt: Rt) {
     let cluster = rt.txn_cluster();
     let mut config = Config::default();
@@ -54,7 +54,7 @@ async fn with_redaction_on_a_conflict_shows_no_key(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_delete_conflicts_like_a_put_and_reads_do_not(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -86,7 +86,7 @@ async fn held_commit(cluster: &Cluster, client: &Client, keys: &[&str]) -> (Held
 
 type Held = Task<Result<tikv_client_core::txn::CommitInfo, Error>>;
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_reader_does_not_wait_for_a_living_lock_and_its_owner_commits_behind_the_reader(rt: Rt) {
     let cluster = rt.txn_cluster();
     let (writer, reader) = (client(&cluster).await, client(&cluster).await);
@@ -109,7 +109,7 @@ async fn a_reader_does_not_wait_for_a_living_lock_and_its_owner_commits_behind_t
     assert_eq!(all_now(&reader).await, each(["a", "m", "z"], "new"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_reader_of_an_older_time_does_not_wait(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -123,7 +123,7 @@ async fn a_reader_of_an_older_time_does_not_wait(rt: Rt) {
     in_time(committing).await.unwrap().unwrap();
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_writer_behind_a_living_lock_ends_in_time_with_the_key(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -140,7 +140,7 @@ async fn a_writer_behind_a_living_lock_ends_in_time_with_the_key(rt: Rt) {
     assert_eq!(all_now(&client).await, each(["m"], "new"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn transact_runs_again_until_nobody_was_faster(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -163,7 +163,7 @@ async fn transact_runs_again_until_nobody_was_faster(rt: Rt) {
     assert_eq!(all_now(&client).await, each(["m"], "103"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn transact_ends_with_the_last_conflict_when_its_attempts_are_used_up(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -184,7 +184,7 @@ async fn transact_ends_with_the_last_conflict_when_its_attempts_are_used_up(rt: 
     assert_eq!(all_now(&client).await, each(["m"], "other"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn an_error_of_the_body_ends_transact_and_leaves_nothing(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -198,7 +198,7 @@ async fn an_error_of_the_body_ends_transact_and_leaves_nothing(rt: Rt) {
     assert!(all_now(&client).await.is_empty());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_loser_takes_back_what_it_locked_before_its_time_is_over(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;

@@ -9,7 +9,7 @@ use tikv_client_core::txn::Transaction;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
 use crate::fixture::{Cluster, ONE_EACH, all_now, client, each, in_time, within, write};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Longer than any of these locks lives.
 const AGES: Duration = Duration::from_secs(60);
@@ -53,7 +53,7 @@ async fn resolved(cluster: &Cluster, value: &str) {
     assert_eq!(checks.hits(), checked, "no lock is left");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn secondaries_of_a_dead_client_are_committed_by_who_meets_them(rt: Rt) {
     let cluster = rt.txn_cluster();
     // The primary goes through, the seven others do not.
@@ -61,7 +61,7 @@ async fn secondaries_of_a_dead_client_are_committed_by_who_meets_them(rt: Rt) {
     resolved(&cluster, "new").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_dead_client_that_never_decided_is_rolled_back_once_its_time_is_over(rt: Rt) {
     let cluster = rt.txn_cluster();
     dies(&cluster, on("KvCommit"), 1).await;
@@ -78,7 +78,7 @@ async fn a_dead_client_that_never_decided_is_rolled_back_once_its_time_is_over(r
     resolved(&cluster, "old").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_dead_client_s_half_of_a_prewrite_is_rolled_back(rt: Rt) {
     let cluster = rt.txn_cluster();
     // Some regions have locks, others do not.
@@ -87,7 +87,7 @@ async fn a_dead_client_s_half_of_a_prewrite_is_rolled_back(rt: Rt) {
     resolved(&cluster, "old").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_dead_client_without_a_primary_lock_is_rolled_back(rt: Rt) {
     let cluster = rt.txn_cluster();
     // The region of the first key, the primary, never sees its prewrite.
@@ -112,7 +112,7 @@ async fn a_dead_client_without_a_primary_lock_is_rolled_back(rt: Rt) {
     resolved(&cluster, "old").await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_writer_takes_the_place_of_a_dead_one(rt: Rt) {
     for (decided, skip) in [(true, 1), (false, 0)] {
         let cluster = rt.txn_cluster();
@@ -134,7 +134,7 @@ async fn a_writer_takes_the_place_of_a_dead_one(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn who_comes_back_after_its_time_learns_that_it_was_rolled_back(rt: Rt) {
     let cluster = rt.txn_cluster();
     let (slow, other): (Client, Client) = (client(&cluster).await, client(&cluster).await);

@@ -9,7 +9,7 @@ use tikv_client_core::client::Client;
 use tikv_embedded::control::{Action, Matcher, Rule};
 
 use crate::fixture::{ONE_EACH, all_now, client, each, in_time, sleep, write};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Polls `call` at most `polls` times, then drops it. Whether it was over.
 async fn dropped_after(polls: usize, call: impl IntoFuture) -> bool {
@@ -27,7 +27,7 @@ async fn dropped_after(polls: usize, call: impl IntoFuture) -> bool {
 
 const MOST: usize = 2_000;
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_can_be_dropped_at_every_point(rt: Rt) {
     let cluster = rt.txn_cluster();
     let observer = client(&cluster).await;
@@ -61,7 +61,7 @@ async fn a_commit_can_be_dropped_at_every_point(rt: Rt) {
     panic!("not over after {MOST} polls");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_dropped_after_its_decision_was_sent_is_finished(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -79,7 +79,7 @@ async fn a_commit_dropped_after_its_decision_was_sent_is_finished(rt: Rt) {
     assert_eq!(in_time(client.close(Duration::from_secs(10))).await, 0);
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_dropped_before_its_decision_is_rolled_back_without_waiting_for_its_time(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -116,22 +116,22 @@ async fn reads_at_every_point<F: IntoFuture>(
     panic!("not over after {MOST} polls");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_get_can_be_dropped_at_every_point(rt: Rt) {
     reads_at_every_point(&rt, |_, snapshot| snapshot.get("m1")).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_batch_get_can_be_dropped_at_every_point(rt: Rt) {
     reads_at_every_point(&rt, |_, snapshot| snapshot.batch_get(ONE_EACH)).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_scan_can_be_dropped_at_every_point(rt: Rt) {
     reads_at_every_point(&rt, |_, snapshot| snapshot.scan(..).reverse()).await;
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_begin_can_be_dropped_at_every_point(rt: Rt) {
     reads_at_every_point(&rt, |client, _| client.begin()).await;
 }

@@ -9,7 +9,7 @@ use tikv_client_core::error::{Error, ErrorKind};
 use tikv_client_core::types::Timestamp;
 
 use crate::fixture::{client, in_time};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 /// Writes `value` under "k" until nobody was faster: from when to when.
 async fn set(client: &Client, value: u32) -> (Timestamp, Timestamp) {
@@ -23,7 +23,7 @@ async fn set(client: &Client, value: u32) -> (Timestamp, Timestamp) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn transactions_that_wrote_one_key_did_not_overlap(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -48,7 +48,7 @@ async fn transactions_that_wrote_one_key_did_not_overlap(rt: Rt) {
     assert!(writes.windows(2).all(|pair| pair[0].1 < pair[1].0), "two overlap");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_read_sees_the_last_commit_before_its_time_while_others_write(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -80,7 +80,7 @@ async fn a_read_sees_the_last_commit_before_its_time_while_others_write(rt: Rt) 
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn of_two_that_lock_two_keys_in_opposite_orders_at_least_one_commits(rt: Rt) {
     let cluster = rt.txn_cluster();
     let (one, two) = (client(&cluster).await, client(&cluster).await);

@@ -10,7 +10,7 @@ use tikv_client_core::txn::Transaction;
 use tikv_client_core::types::{Key, KeyRange, KvPair, Timestamp};
 
 use crate::fixture::{Cluster, client, in_time};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 type Map = BTreeMap<Key, Bytes>;
 
@@ -104,7 +104,7 @@ async fn history(seed: u64, cluster: &Cluster, client: &Client) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn random_histories_equal_a_map_of_versions_while_regions_split_and_leaders_move(rt: Rt) {
     for seed in 0..5 {
         let cluster = rt.txn_cluster();

@@ -9,7 +9,7 @@ use tikv_client_core::txn::{CommitInfo, TransactOptions, Transaction};
 use tikv_embedded::control::{Action, Matcher, Node, Refusal, Rule};
 
 use crate::fixture::{Cluster, ONE_EACH, all_now, client, each, in_time, within, write};
-use crate::runtimes::{Rt, on_each_runtime};
+use crate::runtimes::{Rt, test_on_each_runtime};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 
@@ -35,7 +35,7 @@ fn undetermined(error: &Error) {
     assert!(std::error::Error::source(error).is_some(), "{error:?} does not say why");
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_whose_answer_was_lost_once_is_found_to_have_happened(rt: Rt) {
     for action in [Action::BreakAfter, Action::RefuseAfter(Refusal::StaleCommand), Action::Break] {
         let cluster = rt.txn_cluster();
@@ -48,7 +48,7 @@ async fn a_commit_whose_answer_was_lost_once_is_found_to_have_happened(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_whose_answer_never_comes_is_undetermined_and_happened(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -58,7 +58,7 @@ async fn a_commit_whose_answer_never_comes_is_undetermined_and_happened(rt: Rt) 
     assert_eq!(all_now(&client).await, each(ONE_EACH, "v"));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_that_never_arrives_is_undetermined_and_did_not_happen(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -69,7 +69,7 @@ async fn a_commit_that_never_arrives_is_undetermined_and_did_not_happen(rt: Rt) 
     assert!(all_now(&client).await.is_empty());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_store_that_cannot_tell_makes_a_commit_undetermined_without_another_try(rt: Rt) {
     for (action, happened) in [
         (Action::RefuseAfter(Refusal::UndeterminedResult), true),
@@ -86,7 +86,7 @@ async fn a_store_that_cannot_tell_makes_a_commit_undetermined_without_another_tr
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_prewrite_without_an_answer_is_a_plain_failure_and_never_commits(rt: Rt) {
     for action in [Action::DropAnswer, Action::Lose] {
         let cluster = rt.txn_cluster();
@@ -104,7 +104,7 @@ async fn a_prewrite_without_an_answer_is_a_plain_failure_and_never_commits(rt: R
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn without_a_commit_timestamp_nothing_commits(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -120,7 +120,7 @@ async fn without_a_commit_timestamp_nothing_commits(rt: Rt) {
     assert!(all_now(&client).await.is_empty());
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn only_a_lost_try_makes_a_commit_that_is_refused_for_ever_undetermined(rt: Rt) {
     let refused = || Action::Refuse(Refusal::NotLeader { leader: None });
     for lost_first in [false, true] {
@@ -136,7 +136,7 @@ async fn only_a_lost_try_makes_a_commit_that_is_refused_for_ever_undetermined(rt
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_prewrite_whose_fate_is_not_known_is_sent_again(rt: Rt) {
     for action in [
         Action::RefuseAfter(Refusal::UndeterminedResult),
@@ -153,7 +153,7 @@ async fn a_prewrite_whose_fate_is_not_known_is_sent_again(rt: Rt) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn after_a_failed_commit_the_transaction_is_over(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -166,7 +166,7 @@ async fn after_a_failed_commit_the_transaction_is_over(rt: Rt) {
     assert_eq!(in_time(txn.commit()).await.unwrap_err(), Error::Txn(TxnError::Over { start_ts }));
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn transact_never_repeats_what_may_have_happened(rt: Rt) {
     let cluster = rt.txn_cluster();
     let client = client(&cluster).await;
@@ -204,7 +204,7 @@ async fn told_the_truth(cluster: &Cluster, ended: Result<CommitInfo, Error>) {
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_cluster_that_stops_in_the_middle_of_a_commit_leaves_a_true_word(rt: Rt) {
     for (method, executed) in
         [("KvPrewrite", false), ("KvPrewrite", true), ("KvCommit", false), ("KvCommit", true)]
@@ -230,7 +230,7 @@ async fn a_cluster_that_stops_in_the_middle_of_a_commit_leaves_a_true_word(rt: R
     }
 }
 
-#[apply(on_each_runtime)]
+#[apply(test_on_each_runtime)]
 async fn a_commit_goes_on_where_a_store_came_back_in_time(rt: Rt) {
     for method in ["KvPrewrite", "KvCommit"] {
         let cluster = rt.txn_cluster();
