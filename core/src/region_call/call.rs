@@ -204,6 +204,8 @@ pub struct RegionCall {
     pub(super) own_time_is_over: bool,
     /// The last attempt, until it is known what follows it.
     pub(super) hop: Option<Box<Hop>>,
+    /// The leader's store, where it is known not to answer.
+    pub(super) out_of_reach: Option<StoreId>,
     /// The attempts that failed.
     pub(super) trail: Option<Box<Explanation>>,
 }
@@ -229,6 +231,7 @@ impl RegionCall {
             waited_for_data: false,
             own_time_is_over: false,
             hop: None,
+            out_of_reach: None,
             trail: None,
         }
     }
@@ -387,6 +390,7 @@ impl RegionCall {
             return self.again("the region changed".into(), cx);
         };
         let region = walk.region();
+        self.out_of_reach = walk.leader_out_of_reach(&field);
         let Some(choice) = walk.choose(&field, cx.rng()) else { return self.nobody_left(cx) };
         let target = Target {
             to: Located { region, peer: choice.peer.id, store: choice.peer.store },

@@ -328,7 +328,11 @@ impl RegionCall {
         self.give_up_hop(cx);
         let error = match fault {
             Fault::Interrupted(why) => {
-                let last = self.trail.as_ref().map(|trail| trail.in_a_line().into());
+                let line = self.trail.as_ref().map(|trail| trail.in_a_line());
+                let gone =
+                    self.out_of_reach.map(|store| format!("store {store}, which leads, cannot be reached"));
+                let told: Vec<String> = line.into_iter().chain(gone).collect();
+                let last = (!told.is_empty()).then(|| told.join("; ").into());
                 Error::Interrupted { operation: self.operation, why, last }
             }
             other => Error::of_fault(self.operation, other),

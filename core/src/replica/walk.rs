@@ -340,6 +340,13 @@ impl Walk {
         self.asked
     }
 
+    /// The store of the leader, if it is known not to answer.
+    #[must_use]
+    pub fn leader_out_of_reach(&self, field: &Field) -> Option<StoreId> {
+        let gone = field.leader().is_some_and(|leader| leader.store.liveness == Liveness::Unreachable);
+        self.met.get(field.leader).filter(|_| gone).map(|met| met.peer.store)
+    }
+
     /// Whether the last attempt asked the leader.
     #[must_use]
     pub fn asked_leader(&self, field: &Field) -> bool {

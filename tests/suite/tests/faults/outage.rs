@@ -42,10 +42,10 @@ async fn a_store_that_vanished_is_named_by_every_call_in_time(rt: Rt) {
     let raw = client.raw();
     let (store, address) = leader(&cluster, "i1");
     cluster.stop_store(store).unwrap();
-    // By its address where it was tried last, by its id where the others say that it leads.
+    // By its address where it was tried last; where it is known to be gone, by its id.
     let names = |error: &Error| {
         assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error:?}");
-        let id = format!("store_id: {store})");
+        let id = format!("store {store}, which leads, cannot be reached");
         assert!(told(error).contains(&address) || told(error).contains(&id), "{address}: {}", told(error));
     };
     for round in 0..2 {
