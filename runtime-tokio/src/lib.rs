@@ -19,8 +19,8 @@
 //! * `ring` (default): TLS by rustls on ring.
 //! * `aws-lc`: TLS by rustls on aws-lc-rs; goes before `ring` where both are on. Needs a C compiler, at times cmake.
 //! * `gzip`: messages compressed by gzip, where [`Compression`](client::Compression) asks for it. In pure Rust.
-//! * `metrics`: [`metrics::Facade`], a sink of the client's metrics for any recorder of the `metrics` crate.
-//! * `tracing`: [`observe::Spans`], spans of operations and requests.
+//! * `metrics`: `metrics::Facade`, a sink of the client's metrics for any recorder of the `metrics` crate.
+//! * `tracing`: `observe::Spans`, spans of operations and requests.
 //! * `serde`: [`config::Config`] in files, such as TOML.
 //! * `tonic`: `grpc_status`, for services that are themselves served by tonic.
 //!

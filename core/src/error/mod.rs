@@ -1,6 +1,6 @@
 //! Errors: one enum a subject, all under [`Error`], each with a [`kind`](Error::kind) that says what to do.
 //!
-//! [`input`] is what the caller gave and cannot be sent, [`ConfigError`](crate::config::ConfigError) a configuration that cannot be
+//! [`input`] is what the caller gave and cannot be sent, [`ConfigError`] a configuration that cannot be
 //! used; [`service`] what a service of the client (PD, the region
 //! loader, the store registry) could not give; [`txn`] how a transaction failed. A text says what and where, in lower
 //! case; keys are shown as the client's redaction says.

@@ -1,7 +1,7 @@
 //! Metrics: numbers about what the client does, under the names that client-go gives them, so that dashboards go on working.
 //!
 //! [`Metric`] is the catalogue: name, kind, labels, buckets. A [`Sink`] takes samples; a program that has one gives it to its
-//! client ([`Config::metrics`](crate::config::Config::metrics)), and nothing is global. Nothing is counted without it. [`watch`]
+//! client ([`Config::metrics`](crate::config::Config::metrics)), and nothing is global. Nothing is counted without it. `watch`
 //! makes the samples of operations of what an observer sees of them.
 #![cfg_attr(
     feature = "metrics",

@@ -1,6 +1,6 @@
 //! What is done to regions as such, not to keys: finding and listing them, their buckets, splitting and scattering.
 //!
-//! [`Regions`](calls::Regions) is what applications call. `find` looks one region up, `list` all of a range, `buckets` asks PD for
+//! [`Regions`] is what applications call. `find` looks one region up, `list` all of a range, `buckets` asks PD for
 //! the buckets of one; `split` splits regions at their leaders, `scatter` has PD spread regions over the stores, `operator` looks
 //! what PD is doing to one.
 //!

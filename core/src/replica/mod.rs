@@ -1,7 +1,7 @@
 //! Choosing the replica that a request goes to.
 //!
 //! * [`profile`]: what a caller wants of its reads: [`Replica`] and the rest of a [`ReadProfile`];
-//! * [`score`]: how good a replica is for one request, as one pure function with its table;
+//! * [`mod@score`]: how good a replica is for one request, as one pure function with its table;
 //! * [`walk`]: a request on its way over the replicas of a region: which it asks next, and how, after what it met.
 //!
 //! A request to the leader that is answered never comes here: the directory names the leader, and the call sends. The
