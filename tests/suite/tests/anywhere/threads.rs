@@ -18,7 +18,10 @@ use tikv_client_core::types::{Instant, WallTime};
 use tikv_embedded::control::Node;
 use tikv_embedded::model::frame::{Answers, commands};
 use tikv_embedded::model::{Answer, Call, Cluster, Command, Layout, Member, Met, Now, Pd, Reply, Status};
-use tikv_proto::methods;
+use tikv_proto::methods::tikv::BATCH_COMMANDS;
+
+/// What a call comes to.
+type Called<T> = BoxFuture<Result<T, TransportFault>>;
 
 /// What the thread is told.
 enum Told {
@@ -71,11 +74,7 @@ impl Runtime for Threads {
         drop(self.tell.send(Told::Spawn(task)));
     }
 
-    fn connect(
-        &self,
-        to: Address,
-        _options: &ConnectOptions,
-    ) -> BoxFuture<Result<Box<dyn Channel>, TransportFault>> {
+    fn connect(&self, to: Address, _: &ConnectOptions) -> Called<Box<dyn Channel>> {
         let door = self.model.at(&to).map(|node| Door {
             model: Arc::clone(&self.model),
             node,
@@ -257,12 +256,7 @@ impl Door {
 }
 
 impl Channel for Door {
-    fn unary(
-        &self,
-        path: &'static str,
-        _: &Metadata,
-        body: Bytes,
-    ) -> BoxFuture<Result<Bytes, TransportFault>> {
+    fn unary(&self, path: &'static str, _: &Metadata, body: Bytes) -> Called<Bytes> {
         let door = self.clone();
         Box::pin(async move { door.call(path, body) })
     }
@@ -288,9 +282,7 @@ impl ByteStream for Stream {
 
     fn send(&mut self, message: Bytes) {
         self.answers.push_back(match self.door.node {
-            Node::Store(store) if self.path == methods::tikv::BATCH_COMMANDS => {
-                self.door.frame(store, message)
-            }
+            Node::Store(store) if self.path == BATCH_COMMANDS => self.door.frame(store, message),
             _ => self.door.call(self.path, message),
         });
         if let Some(reader) = self.reader.take() {
