@@ -3,13 +3,14 @@
 use std::fmt::Debug;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use super::Client;
 use super::background::Background;
 use super::host::{Host, Surroundings};
 use super::runtime::{ConnectOptions, Runtime};
-use super::shared::{Inner, Parts, SpaceState, Stores};
+use super::shared::{Inner, Kits, SpaceState, Stores};
 use super::wire::Wire;
 use crate::codec::keyspace::{DEFAULT_KEYSPACE, PREFIX_LEN};
 use crate::codec::{KeyspaceId, Mode};
@@ -229,7 +230,7 @@ fn found(mut founder: Founder, cluster: ClusterId, keyspace: Option<KeyspaceId>,
     registry.tell(RegistryCommand::Begin);
     let background = founder.mailbox();
     Background::spawn(Arc::clone(&background), Arc::clone(&founder.runtime));
-    Inner::new(Parts {
+    Inner {
         clock: founder.runtime,
         config: founder.config,
         cluster,
@@ -243,7 +244,9 @@ fn found(mut founder: Founder, cluster: ClusterId, keyspace: Option<KeyspaceId>,
         background,
         raw,
         txn,
-    })
+        watches_safe_ts: AtomicBool::new(false),
+        kits: Kits::default(),
+    }
 }
 
 /// Carries out what the registry decides about the streams of stores.

@@ -169,26 +169,19 @@ pub(crate) struct Inner {
     pub(crate) txn: Arc<SpaceState>,
     /// The registry was told to ask for safe timestamps.
     pub(crate) watches_safe_ts: AtomicBool,
-    kits: ArrayQueue<Box<Kit>>,
+    pub(super) kits: Kits,
+}
+
+/// Storage of operations that have ended, for later ones.
+pub(super) struct Kits {
+    kept: ArrayQueue<Box<Kit>>,
     made: AtomicU64,
 }
 
-/// The parts of [`Inner`] that service tasks have, too.
-pub(crate) struct Parts {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) config: Config,
-    pub(crate) cluster: ClusterId,
-    /// The keyspace of API v2; `None`: API v1.
-    pub(crate) keyspace: Option<KeyspaceId>,
-    pub(crate) seed: u64,
-    pub(crate) stores: Arc<Stores>,
-    pub(crate) registry: Arc<Mailbox<RegistryCommand>>,
-    pub(crate) timers: Arc<Mailbox<TimerCommand>>,
-    pub(crate) tso: Arc<Mailbox<TsoCommand>>,
-    pub(crate) pd: Arc<Mailbox<PdCommand>>,
-    pub(crate) background: Arc<Mailbox<BackgroundCommand>>,
-    pub(crate) raw: Arc<SpaceState>,
-    pub(crate) txn: Arc<SpaceState>,
+impl Default for Kits {
+    fn default() -> Self {
+        Self { kept: ArrayQueue::new(KITS), made: AtomicU64::new(0) }
+    }
 }
 
 impl fmt::Debug for Inner {
@@ -198,42 +191,6 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            clock,
-            config,
-            cluster,
-            keyspace,
-            seed,
-            stores,
-            registry,
-            timers,
-            tso,
-            pd,
-            background,
-            raw,
-            txn,
-        } = parts;
-        Self {
-            clock,
-            config,
-            cluster,
-            keyspace,
-            seed,
-            stores,
-            registry,
-            timers,
-            tso,
-            pd,
-            background,
-            raw,
-            txn,
-            watches_safe_ts: AtomicBool::new(false),
-            kits: ArrayQueue::new(KITS),
-            made: AtomicU64::new(0),
-        }
-    }
-
     /// What stands before each key of a space; `None`: nothing, as with API v1.
     pub(super) fn prefix(&self, space: Space) -> Option<Prefix> {
         let keyspace = self.keyspace?;
@@ -252,8 +209,8 @@ impl Inner {
 
     /// Storage for an operation, used before if there is one.
     pub(super) fn kit(&self, terms: &Terms) -> Box<Kit> {
-        let mut kit = self.kits.pop().unwrap_or_else(|| {
-            let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let mut kit = self.kits.kept.pop().unwrap_or_else(|| {
+            let number = self.kits.made.fetch_add(1, Ordering::Relaxed);
             Box::new(Kit { op: Op::default(), seat: Arc::new(Seat::default()), number, uses: 0, seed: 0 })
         });
         kit.uses += 1;
@@ -265,7 +222,7 @@ impl Inner {
 
     pub(super) fn give_back(&self, kit: Box<Kit>) {
         // Beyond the most that are kept it is simply freed.
-        drop(self.kits.push(kit));
+        drop(self.kits.kept.push(kit));
     }
 
     /// Hands a request to the stream of its store; a store that has none yet gets one first.

@@ -13,33 +13,7 @@ use crate::machine::{Answer, Completion, Facts, Fault, Feedback, Place, Question
 use crate::pd::{BucketsInfo, OrderInfo, PdReply};
 use crate::region::Directory;
 use crate::request::Command;
-use crate::types::{Instant, Key, PeerRole, RegionInfo, Replicas};
-
-/// Facts of a directory.
-#[derive(Debug)]
-struct Known(Directory);
-
-impl Facts for Known {
-    fn locate(&self, key: &[u8], now: Instant) -> Option<Located> {
-        self.0.locate(key, now)
-    }
-
-    fn locate_below(&self, key: &[u8], now: Instant) -> Option<Located> {
-        self.0.locate_below(key, now)
-    }
-
-    fn span(&self, region: RegionVersion) -> Option<KeyRange> {
-        self.0.span(region)
-    }
-
-    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
-        self.0.replicas(region)
-    }
-
-    fn report(&self, feedback: &Feedback, now: Instant) {
-        self.0.apply(feedback, now);
-    }
-}
+use crate::types::{Instant, Key, PeerRole, RegionInfo};
 
 fn region(id: u64, version: u64, start: &str, end: &str) -> RegionInfo {
     let peer = |store| Peer { id: PeerId(id * 10 + store), store: StoreId(store), role: PeerRole::Voter };
@@ -55,8 +29,8 @@ fn loaded(regions: &[RegionInfo]) -> Feedback {
     Feedback::Loaded { regions: regions.into(), expires: Instant::FAR }
 }
 
-fn known(regions: &[RegionInfo]) -> Known {
-    let known = Known(Directory::new(Mode::Raw));
+fn known(regions: &[RegionInfo]) -> Directory {
+    let known = Directory::new(Mode::Raw);
     known.report(&loaded(regions), Instant::default());
     known
 }

@@ -14,35 +14,13 @@ use super::single::{DeleteMachine, GetMachine, PutMachine};
 use crate::codec::Mode;
 use crate::error::Error;
 use crate::machine::script::Script;
-use crate::machine::{Answer, Attempt, Facts, Feedback, Place, Question, TicketId};
+use crate::machine::{Answer, Attempt, Feedback, Place, Question, TicketId};
 use crate::region::Directory;
 use crate::request::{Command, Request};
 use crate::types::{
     Instant, Key, KeyRange, KvPair, Located, Peer, PeerId, PeerRole, RegionId, RegionInfo, RegionVersion,
-    Replicas, StoreId,
+    StoreId,
 };
-
-/// A directory as facts.
-#[derive(Debug)]
-struct Regions(Directory);
-
-impl Facts for Regions {
-    fn locate(&self, key: &[u8], now: Instant) -> Option<Located> {
-        self.0.locate(key, now)
-    }
-    fn locate_below(&self, key: &[u8], now: Instant) -> Option<Located> {
-        self.0.locate_below(key, now)
-    }
-    fn span(&self, region: RegionVersion) -> Option<KeyRange> {
-        self.0.span(region)
-    }
-    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
-        self.0.replicas(region)
-    }
-    fn report(&self, feedback: &Feedback, now: Instant) {
-        self.0.apply(feedback, now);
-    }
-}
 
 fn region(id: u64, version: u64, start: &str, end: &str) -> RegionInfo {
     let peer = Peer { id: PeerId(id * 10), store: StoreId(id), role: PeerRole::Voter };
@@ -61,12 +39,12 @@ fn layout(bounds: &[&str]) -> Vec<RegionInfo> {
     starts.zip(ends).zip(1..).map(|((start, end), id)| region(id, 1, start, end)).collect()
 }
 
-fn known(regions: &[RegionInfo]) -> Regions {
+fn known(regions: &[RegionInfo]) -> Directory {
     let directory = Directory::new(Mode::Raw);
     for info in regions {
         directory.insert(info.clone(), Instant(0), Instant::FAR);
     }
-    Regions(directory)
+    directory
 }
 
 fn located(info: &RegionInfo) -> Located {

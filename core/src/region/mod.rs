@@ -24,6 +24,8 @@
 pub mod buckets;
 pub mod directory;
 pub mod entry;
+#[cfg(test)]
+mod facts;
 pub mod loader;
 mod sorted;
 mod table;

@@ -9,11 +9,11 @@ use super::score::{LEADER_ATTEMPTS, leader_is_usable};
 use super::*;
 use crate::backoff::Kind;
 use crate::codec::Mode;
-use crate::machine::{Cx, Facts, Feedback, Op};
+use crate::machine::{Cx, Op};
 use crate::region::Directory;
 use crate::types::{
-    Engine, Instant, KeyRange, Liveness, Located, Peer, PeerId, PeerRole, Presence, RegionId, RegionInfo,
-    RegionVersion, Replicas, StoreId, StoreView, WallTime,
+    Engine, Instant, KeyRange, Liveness, Peer, PeerId, PeerRole, Presence, RegionId, RegionInfo,
+    RegionVersion, StoreId, StoreView, WallTime,
 };
 
 fn replica(leads: bool) -> Candidate {
@@ -139,28 +139,6 @@ fn the_closest_are_those_with_the_label_of_the_clients_zone() {
     assert_eq!(ReadProfile::new().in_zone(Some("z1")), ReadProfile::new());
 }
 
-/// One region on three stores as facts.
-#[derive(Debug)]
-struct World(Directory);
-
-impl Facts for World {
-    fn locate(&self, key: &[u8], now: Instant) -> Option<Located> {
-        self.0.locate(key, now)
-    }
-    fn locate_below(&self, key: &[u8], now: Instant) -> Option<Located> {
-        self.0.locate_below(key, now)
-    }
-    fn span(&self, region: RegionVersion) -> Option<KeyRange> {
-        self.0.span(region)
-    }
-    fn replicas(&self, region: RegionVersion) -> Option<Replicas> {
-        self.0.replicas(region)
-    }
-    fn report(&self, feedback: &Feedback, now: Instant) {
-        self.0.apply(feedback, now);
-    }
-}
-
 fn walk(terms: walk::Terms) -> Walk {
     let region = RegionVersion { id: RegionId(1), version: 1, conf_ver: 1 };
     let peer = |n| Peer { id: PeerId(10 + n), store: StoreId(n), role: PeerRole::Voter };
@@ -168,7 +146,7 @@ fn walk(terms: walk::Terms) -> Walk {
     let directory = Directory::new(Mode::Txn);
     let info = RegionInfo { version: region, range: KeyRange::ALL, peers, leader: Some(PeerId(11)) };
     directory.insert(info, Instant(0), Instant::FAR);
-    let (world, mut op) = (World(directory), Op::default());
+    let (world, mut op) = (directory, Op::default());
     Walk::begin(region, terms, &Cx::root(Instant(0), WallTime(0), &world, &mut op)).unwrap()
 }
 
