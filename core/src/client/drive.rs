@@ -265,11 +265,7 @@ fn carry_out(
             }
             Effect::Timer { ticket, at, .. } => {
                 let asker = Asker::new(Arc::clone(&kit.seat), ticket);
-                if let Err(TimerCommand::Set { asker, .. }) =
-                    client.timers.ask(TimerCommand::Set { at, asker })
-                {
-                    refuse(asker);
-                }
+                client.wake_at(at, asker);
             }
             Effect::Spawn { start } => client.spawn(*start, number, &terms.options),
             Effect::Report(feedback) => {

@@ -13,7 +13,7 @@ use super::runtime::Clock;
 use crate::backoff::Budget;
 use crate::codec::{KeyspaceId, Mode, Prefix};
 use crate::config::Config;
-use crate::machine::{Address, Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
+use crate::machine::{Address, Asker, Facts, Feedback, Mailbox, Manner, Op, Seat, Withdrawn};
 use crate::pd::PdCommand;
 use crate::region::Directory;
 use crate::region::loader::LoaderCommand;
@@ -242,6 +242,13 @@ impl Inner {
             (_, None) => None,
         };
         if let Some(StreamCommand::Call { asker, .. }) = refused {
+            refuse(asker);
+        }
+    }
+
+    /// Completes what `asker` waits for at a time.
+    pub(super) fn wake_at(&self, at: Instant, asker: Asker) {
+        if let Err(TimerCommand::Set { asker, .. }) = self.timers.ask(TimerCommand::Set { at, asker }) {
             refuse(asker);
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::drive::{Terms, refuse};
+use super::drive::Terms;
 use super::shared::Inner;
 use crate::error::{ErrorKind, ServiceError};
 use crate::machine::{
@@ -18,7 +18,6 @@ use crate::observe::{At, Event, Operation, Watch};
 use crate::request::{Answered, Flow, Outgoing, Request, RequestOptions};
 use crate::start::Start;
 use crate::stream::StreamCommand;
-use crate::timers::TimerCommand;
 use crate::types::Instant;
 
 /// A request on its way to a store.
@@ -119,11 +118,7 @@ impl Watched {
                 // The pause is no time of the store.
                 departure.deadline = departure.deadline + pause;
                 let asker = Asker::new(Arc::clone(seat), ticket);
-                if let Err(TimerCommand::Set { asker, .. }) =
-                    client.timers.ask(TimerCommand::Set { at: until, asker })
-                {
-                    refuse(asker);
-                }
+                client.wake_at(until, asker);
                 let what =
                     What::Held { departure: Box::new(departure), options, reached: way.reached, until };
                 self.flying.push(Flying { ticket, since: now, what });
